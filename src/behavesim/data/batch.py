@@ -1,0 +1,84 @@
+"""A batch of tweets as tensors, padded to its own longest text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from behavesim.data.encode import EncodedTweets
+from behavesim.data.images import load_picture
+
+
+@dataclass
+class Batch:
+    """B tweets."""
+
+    rows: Tensor  # [B] int64, positions in the encoded table
+    input_ids: Tensor  # [B, T] int64, padded on the right
+    attention_mask: Tensor  # [B, T] int64, 1 on tokens
+    features: Tensor  # [B, F] float32
+    prior: Tensor  # [B] float32, log1p likes
+    likes: Tensor  # [B] float32, nan where unlabelled
+    pixel_values: Tensor | None  # [N, 3, S, S] uint8, only pictures that exist; None without any
+    image_slot: Tensor | None  # [N] int64, place in the batch × frames + frame
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        """Keyword arguments of `GitModel.forward`."""
+        names = ("input_ids", "attention_mask", "features", "prior", "pixel_values", "image_slot")
+        return {name: getattr(self, name) for name in names}
+
+
+class TweetDataset(Dataset):
+    """Encoded tweets by position, a whole batch at a time.
+
+    Args:
+        encoded: the table.
+        pad_token_id: fills texts on the right.
+        frames: pictures read of one tweet, the first ones; 0 reads none.
+        image_size: side of a picture in pixels.
+    """
+
+    def __init__(self, encoded: EncodedTweets, *, pad_token_id: int, frames: int, image_size: int) -> None:
+        self.encoded = encoded
+        self.pad_token_id = pad_token_id
+        self.frames = frames
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, row: int) -> Batch:
+        return self.__getitems__([row])
+
+    def __getitems__(self, rows: list[int]) -> Batch:
+        """The batch of these rows, in this order; torch's loader calls it with a sampler's whole batch."""
+        texts = [self.encoded.text(row) for row in rows]
+        shape = (len(rows), max(len(text) for text in texts))
+        input_ids = np.full(shape, self.pad_token_id, dtype=np.int64)
+        attention_mask = np.zeros(shape, dtype=np.int64)
+        for place, text in enumerate(texts):
+            input_ids[place, : len(text)] = text
+            attention_mask[place, : len(text)] = 1
+        pixel_values, image_slot = self._pictures(rows)
+        return Batch(
+            rows=torch.tensor(rows),
+            input_ids=torch.from_numpy(input_ids),
+            attention_mask=torch.from_numpy(attention_mask),
+            features=torch.from_numpy(self.encoded.features[rows]),
+            prior=torch.from_numpy(self.encoded.prior[rows]),
+            likes=torch.from_numpy(self.encoded.likes[rows].astype(np.float32)),
+            pixel_values=pixel_values,
+            image_slot=image_slot,
+        )
+
+    def _pictures(self, rows: list[int]) -> tuple[Tensor | None, Tensor | None]:
+        pictures, slots = [], []
+        for place, row in enumerate(rows):
+            for frame, path in enumerate(self.encoded.images[row][: self.frames]):
+                pictures.append(load_picture(path, self.image_size))
+                slots.append(place * self.frames + frame)
+        if not pictures:
+            return None, None
+        return torch.from_numpy(np.stack(pictures)), torch.tensor(slots)

@@ -1,0 +1,81 @@
+"""Which rows form which batch: a pure function of seed and epoch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+# Rows are sorted by length inside windows of this many average batches: long enough to make batches even, short
+# enough that the order of an epoch stays random.
+WINDOW = 20
+
+
+def plan_batches(
+    lengths: np.ndarray, tokens_per_batch: int, *, shuffle: bool, seed: int = 0, epoch: int = 0
+) -> list[np.ndarray]:
+    """Row positions of each batch: every row once, no batch over the budget unless one row alone is.
+
+    Args:
+        lengths: [N] tokens of each row.
+        tokens_per_batch: the budget, rows × longest row.
+        shuffle: a new order each epoch; otherwise rows are sorted by length.
+        seed, epoch: fix the order.
+    """
+    order = np.argsort(lengths, kind="stable")
+    generator = np.random.default_rng([seed, epoch])
+    if shuffle:
+        window = max(1, int(WINDOW * tokens_per_batch / max(1.0, float(lengths.mean()))))
+        order = generator.permutation(len(lengths))
+        order = np.concatenate(
+            [
+                chunk[np.argsort(lengths[chunk], kind="stable")]
+                for chunk in np.split(order, range(window, len(order), window))
+            ]
+        )
+    batches = _fill(order, lengths, tokens_per_batch)
+    if shuffle:
+        batches = [batches[index] for index in generator.permutation(len(batches))]
+    return batches
+
+
+def _fill(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Cut `order` into runs of at most `budget` positions once padded to the longest."""
+    batches, start, longest = [], 0, 0
+    for index, row in enumerate(order):
+        longest = max(longest, int(lengths[row]))
+        if index > start and longest * (index - start + 1) > budget:
+            batches.append(order[start:index])
+            start, longest = index, int(lengths[row])
+    batches.append(order[start:])
+    return batches
+
+
+class TokenBudgetSampler(Sampler[list[int]]):
+    """Batches of `plan_batches`, one plan an epoch.
+
+    Lightning calls `set_epoch`; the number of batches is that of epoch 0 so that schedules know the length
+    beforehand, and each epoch yields exactly its own plan.
+    """
+
+    def __init__(self, lengths: np.ndarray, tokens_per_batch: int, *, shuffle: bool, seed: int) -> None:
+        self.lengths = lengths
+        self.tokens_per_batch = tokens_per_batch
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the plan of an epoch."""
+        self.epoch = epoch
+
+    def plan(self) -> list[np.ndarray]:
+        """Batches of the current epoch."""
+        return plan_batches(
+            self.lengths, self.tokens_per_batch, shuffle=self.shuffle, seed=self.seed, epoch=self.epoch
+        )
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([batch.tolist() for batch in self.plan()])
+
+    def __len__(self) -> int:
+        return len(self.plan())

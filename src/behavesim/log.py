@@ -1,0 +1,52 @@
+"""Log lines and tables in the terminal."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+log = logging.getLogger("behavesim")
+# Notices of libraries about choices that are made here on purpose.
+_NOISE = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+    "alembic",
+    "mlflow",
+    "filelock",
+)
+_WARNINGS = (
+    r".*does not have many workers.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*number of training batches .* is smaller than the logging interval.*",
+    r".*You are using `torch.load` with `weights_only=False`.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+)
+
+
+def quiet_libraries() -> None:
+    """Hide library chatter; errors and our own lines stay."""
+    for name in _NOISE:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for pattern in _WARNINGS:
+        warnings.filterwarnings("ignore", message=pattern)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: text left, numbers right with four significant digits."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else str(value)

@@ -1,0 +1,56 @@
+"""What any model has to beat: guesses from the training likes alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from behavesim.metrics.likes import LikesEstimates, check_counts
+
+# Raw likes have a far heavier tail than their logarithm, so an account's raw mean earns trust more slowly. On the
+# rows that chose `strength`, four times the pseudo-rows lowers RMSE by 4 % (3,095 to 2,982).
+RAW_STRENGTH_FACTOR = 4.0
+
+
+def constant(train_likes: np.ndarray, n: int) -> LikesEstimates:
+    """One guess for `n` rows: mean, expm1 of the mean log1p, and median of `train_likes` [N].
+
+    Each is the best constant for its score. ValueError for no rows, negative or non-finite likes.
+    """
+    train_likes = check_counts("train_likes", train_likes)
+    levels = train_likes.mean(), np.expm1(np.log1p(train_likes).mean()), np.median(train_likes)
+    return LikesEstimates(*(np.full(n, level) for level in levels))
+
+
+def account_mean(
+    train_accounts: Sequence[str], train_likes: np.ndarray, accounts: Sequence[str], *, strength: float = 0.5
+) -> LikesEstimates:
+    """The account's own level, shrunk towards the constant: (sum of its rows + s * overall) / (its rows + s).
+
+    `logmean` shrinks the mean of log1p likes, `median` the same towards log1p of the overall median (likes of one
+    account are near to log-normal, where the two agree), `mean` the raw likes with `RAW_STRENGTH_FACTOR` times the
+    pseudo-rows. An account without training rows gets the constant.
+
+    `train_accounts` and `train_likes` [N], `accounts` [M], result [M]. `strength` s is a number of pseudo-rows; the
+    default did best on the validation tenth of a random split of 10,799 real tweets (log-RMSE 1.014 at 0.5, 1.013 at
+    0.3, 1.024 at 1, 1.089 at 3). ValueError for lengths that differ, invalid likes, a strength that is not positive.
+    """
+    train_likes = check_counts("train_likes", train_likes)
+    if len(train_accounts) != len(train_likes):
+        raise ValueError(f"train_accounts has {len(train_accounts)} rows, train_likes has {len(train_likes)}")
+    if not (np.isfinite(strength) and strength > 0):
+        raise ValueError(f"strength must be a positive number of pseudo-rows, got {strength}")
+    number = {account: i for i, account in enumerate(dict.fromkeys(train_accounts))}
+    train_rows = np.array([number[account] for account in train_accounts], dtype=np.intp)  # [N]
+    rows = np.array([number.get(account, len(number)) for account in accounts], dtype=np.intp)  # [M]; the last: unseen
+
+    def level(values: np.ndarray, overall: float, pseudo_rows: float) -> np.ndarray:  # [N] -> [M]
+        sums = np.bincount(train_rows, values, minlength=len(number) + 1)
+        counts = np.bincount(train_rows, minlength=len(number) + 1)
+        return ((sums + pseudo_rows * overall) / (counts + pseudo_rows))[rows]
+
+    logs = np.log1p(train_likes)
+    return LikesEstimates(
+        mean=level(train_likes, train_likes.mean(), RAW_STRENGTH_FACTOR * strength),
+        logmean=np.expm1(level(logs, logs.mean(), strength)),
+        median=np.expm1(level(logs, np.log1p(np.median(train_likes)), strength)),
+    )

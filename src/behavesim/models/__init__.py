@@ -1,0 +1,1 @@
+"""Tensors to predictions; knows no lightning, hydra or mlflow."""

@@ -1,0 +1,28 @@
+"""LoRA on the language model alone."""
+
+from collections.abc import Sequence
+
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+
+from behavesim.errors import UserError
+
+
+def add_lora(llm: nn.Module, *, r: int, alpha: float, dropout: float, target_modules: Sequence[str]) -> None:
+    """Put low-rank adapters (Hu et al. 2021) into `llm`, in place.
+
+    The caller hands over the language model itself, never the whole model: names such as `q_proj` also occur in
+    vision towers, and adapters would land there.
+
+    Raises:
+        UserError: a target that names no module of the language model.
+    """
+    names = {name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
+    unknown = [target for target in target_modules if target not in names]
+    if unknown:
+        raise UserError(
+            f"model.lora.target_modules: found {', '.join(unknown)}; accepted: linear layers of the language model: "
+            f"{', '.join(sorted(names))}"
+        )
+    config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(target_modules))
+    inject_adapter_in_model(config, llm)

@@ -1,0 +1,180 @@
+"""The media column: any text is read, valid media come back whole, views are never seen."""
+
+import re
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from behavesim.data.media import MAX_DEPTH, Media, MediaItem, MediaKind, parse_media
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+VIDEO = (
+    "[Video(thumbnailUrl='https://t/v.jpg', variants=[VideoVariant(contentType='video/mp4', url='https://v/1.mp4', "
+    "bitrate=832000), VideoVariant(contentType='x', url='y', bitrate=None)], duration=57.758, views={views})]"
+)
+GIF = "Gif(thumbnailUrl='g.jpg', variants=[VideoVariant(contentType='video/mp4', url='g.mp4', bitrate=0)])"
+PHOTO = "Photo(previewUrl='small', fullUrl='large')"
+
+# The first draw of any text builds a table of characters, which takes seconds on a busy machine.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+urls = st.one_of(
+    st.text(alphabet="'\"\\,()[]= ab\n", min_size=1), st.text(alphabet=st.characters(codec="utf-8"), min_size=1)
+)
+seconds = st.one_of(st.none(), st.floats(min_value=0, max_value=1e9))
+views = st.one_of(st.none(), st.integers(min_value=0))
+variants = st.lists(
+    st.builds("VideoVariant(contentType={!r}, url={!r}, bitrate={!r})".format, urls, urls, views), max_size=3
+)
+
+
+@st.composite
+def written_items(draw: st.DrawFn) -> tuple[str, MediaItem]:
+    kind, url = draw(st.sampled_from(MediaKind)), draw(urls)
+    if kind is MediaKind.PHOTO:
+        other = draw(urls)
+        return f"Photo(previewUrl={other!r}, fullUrl={url!r})", MediaItem(kind, (url, other), None)
+    inner = f"thumbnailUrl={url!r}, variants=[{', '.join(draw(variants))}]"
+    if kind is MediaKind.GIF:
+        return f"Gif({inner})", MediaItem(kind, (url,), None)
+    duration = draw(seconds)
+    return f"Video({inner}, duration={duration!r}, views={draw(views)!r})", MediaItem(kind, (url,), duration)
+
+
+@patient
+@given(st.lists(written_items(), max_size=5))
+def test_valid_media_round_trip(written):
+    media = parse_media("[" + ", ".join(text for text, _ in written) + "]")
+    assert media == Media(tuple(item for _, item in written), None)
+
+
+@patient
+@given(st.lists(written_items(), min_size=1, max_size=3), st.data())
+def test_items_before_a_cut_are_kept(written, data):
+    text = "[" + ", ".join(text for text, _ in written) + "]"
+    cut = data.draw(st.integers(min_value=1, max_value=len(text) - 1))
+    media = parse_media(text[:cut])
+    whole = [len("[" + ", ".join(text for text, _ in written[: n + 1])) <= cut for n in range(len(written))]
+    assert media.problem is not None
+    assert media.items == tuple(item for (_, item), kept in zip(written, whole, strict=True) if kept)
+
+
+@patient
+@given(st.one_of(st.text(), st.text(alphabet="[]()'\",=\\.-+ 0129eNoneTrue\n")))
+def test_any_text_is_read(text):
+    assert isinstance(parse_media(text), Media)
+
+
+PIECES = [
+    *"[]()'\",=\\ \n1",
+    "Photo",
+    "Video",
+    "Gif",
+    "VideoVariant",
+    "fullUrl",
+    "duration",
+    "views",
+    "None",
+    PHOTO,
+    GIF,
+]
+
+
+@settings(patient, max_examples=300)
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+def test_any_text_from_the_grammars_alphabet_is_read(text):
+    media = parse_media(text)
+    assert all(isinstance(url, str) and url for item in media.items for url in item.urls)
+    assert media.problem is None or re.match(r"character \d+: ", media.problem)
+
+
+@patient
+@given(views, views)
+def test_views_change_nothing(first, second):
+    assert parse_media(VIDEO.format(views=first)) == parse_media(VIDEO.format(views=second))
+    assert parse_media(VIDEO.format(views=first)).items[0].duration == 57.758
+
+
+@pytest.mark.parametrize("text", [None, "", "  ", "[]", " [ ] ", "None"])
+def test_nothing_is_no_problem(text):
+    assert parse_media(text) == Media((), None)
+
+
+@pytest.mark.parametrize(
+    ("items", "kind"),
+    [
+        ("", "none"),
+        (PHOTO, "photo"),
+        (f"{PHOTO}, {PHOTO}", "photos"),
+        (GIF, "gif"),
+        (VIDEO.format(views=1)[1:-1], "video"),
+        (f"{PHOTO}, {GIF}", "mixed"),
+    ],
+)
+def test_kind(items, kind):
+    assert parse_media(f"[{items}]").kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "problem"),
+    [
+        (f"[{PHOTO}, Audio(url='x'), {GIF}]", 2, "character 45: unknown media object 'Audio'"),
+        (f"[{PHOTO}", 1, "character 43: found the end, expected ',' or ']'"),
+        (f"[{PHOTO}] x", 1, "character 45: found 'x', expected the end"),
+        ("Photo()", 0, "character 0: found 'Photo', expected '['"),
+        ("[3]", 0, "character 1: expected Photo(…), Video(…) or Gif(…)"),
+        ("[VideoVariant()]", 0, "character 1: expected Photo(…), Video(…) or Gif(…)"),
+        ("[Photo('x')]", 0, "character 7: found \"'x'\", expected a keyword or ')'"),
+        ("[Photo(fullUrl='x]", 0, 'character 15: found "\'x]", expected a value'),
+        ("[Photo(fullUrl=3)]", 1, "character 1: Photo.fullUrl is not text"),
+        ("[Video(duration='x')]", 1, "character 1: Video.duration is not a number"),
+        ("[Video(duration=-1)]", 1, "character 1: duration -1.0 is not a number of seconds"),
+        ("[Video(duration=1e999)]", 1, "character 1: duration inf is not a number of seconds"),
+    ],
+)
+def test_a_fault_is_named_and_the_rest_kept(text, kept, problem):
+    media = parse_media(text)
+    assert (len(media.items), media.problem) == (kept, problem)
+
+
+def test_unknown_keywords_and_missing_links_are_tolerated():
+    media = parse_media("[Photo(alt=[True, 'x'], fullUrl=None, previewUrl=\"it's\",)]")
+    assert media == Media((MediaItem(MediaKind.PHOTO, ("it's",), None),), None)
+
+
+def test_escapes_that_are_no_character_stay_as_written():
+    url = r"\ud800 \U00110000 \q \x41 \u00e9"
+    assert parse_media(f"[Photo(fullUrl='{url}')]").items[0].urls == (r"\ud800 \U00110000 \q A é",)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[Photo(a=" * 100_000, "[Photo(a=" + "[" * 100_000 + "]" * 100_000])
+def test_deep_nesting_does_not_crash(text):
+    assert parse_media(text).problem.endswith(f"nested deeper than {MAX_DEPTH}")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["['", "'a", '["', "\\", "['\\", " ", "[9", "[-", "a", "[Photo(", "[Photo(a='x", "[9.", "[9e", PHOTO, "F(),", "[]"],
+)
+@pytest.mark.parametrize("opening", ["", "[", "['", "[Photo(fullUrl='"])
+def test_hostile_text_takes_linear_time(piece, opening):
+    text = opening + piece * (300_000 // len(piece))
+    start = time.perf_counter()
+    parse_media(text)
+    assert time.perf_counter() - start < 2  # quadratic would take minutes
+
+
+@pytest.mark.parametrize("name", ["train", "test_company", "test_time"])
+def test_published_media_parse(name):
+    path = SHARED / f"behaviour_simulation_{name}.xlsx"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not at hand (it is looked for in ../shared/data)")
+    cells = pl.read_excel(path, columns=["media"])["media"].to_list()
+    parsed = [parse_media(cell) for cell in cells]
+    assert {media.problem for media in parsed} == {None}
+    assert all(item.urls for media in parsed for item in media.items)
+    assert {media.kind for media in parsed} == {"photo", "photos", "video", "gif"}
+    assert parsed == [parse_media(re.sub(r"views=\w+", "views=7", cell)) for cell in cells]
