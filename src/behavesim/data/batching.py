@@ -51,31 +51,15 @@ def _fill(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarra
 
 
 class TokenBudgetSampler(Sampler[list[int]]):
-    """Batches of `plan_batches`, one plan an epoch.
+    """The batches of one epoch's plan; a new epoch is a new sampler."""
 
-    Lightning calls `set_epoch`; the number of batches is that of epoch 0 so that schedules know the length
-    beforehand, and each epoch yields exactly its own plan.
-    """
-
-    def __init__(self, lengths: np.ndarray, tokens_per_batch: int, *, shuffle: bool, seed: int) -> None:
-        self.lengths = lengths
-        self.tokens_per_batch = tokens_per_batch
-        self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the plan of an epoch."""
-        self.epoch = epoch
-
-    def plan(self) -> list[np.ndarray]:
-        """Batches of the current epoch."""
-        return plan_batches(
-            self.lengths, self.tokens_per_batch, shuffle=self.shuffle, seed=self.seed, epoch=self.epoch
-        )
+    def __init__(
+        self, lengths: np.ndarray, tokens_per_batch: int, *, shuffle: bool, seed: int = 0, epoch: int = 0
+    ) -> None:
+        self.batches = plan_batches(lengths, tokens_per_batch, shuffle=shuffle, seed=seed, epoch=epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter([batch.tolist() for batch in self.plan()])
+        return (batch.tolist() for batch in self.batches)
 
     def __len__(self) -> int:
-        return len(self.plan())
+        return len(self.batches)

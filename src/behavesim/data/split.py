@@ -95,4 +95,5 @@ def _hash(keys: pl.Series, salt: str) -> np.ndarray:
         int.from_bytes(hashlib.blake2b(f"{salt}\n{key}".encode(), digest_size=8).digest(), "little") >> 1
         for key in unique.to_list()
     ]
-    return keys.replace_strict(unique, pl.Series(digests, dtype=pl.Int64), return_dtype=pl.Int64).to_numpy()
+    hashes = keys.replace_strict(unique, pl.Series(digests, dtype=pl.Int64), return_dtype=pl.Int64)
+    return hashes.to_numpy().copy()  # polars hands out read-only memory

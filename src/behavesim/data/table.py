@@ -12,6 +12,7 @@ import polars as pl
 
 from behavesim.data.cells import as_text, is_blank, parse_dates, parse_ids, parse_likes, parse_paths, picture_fault
 from behavesim.errors import UserError
+from behavesim.log import log
 
 PUBLISHED_COLUMNS = ("id", "date", "likes", "content", "username", "media", "inferred company")
 _SHORT_COMPANY = "company"  # accepted for "inferred company", and the name of the column that `read_table` gives
@@ -50,11 +51,16 @@ class BadRows(UserError):  # noqa: N818  # what the user has, not a failure of t
 
 
 def read_table(
-    path: Path, *, image_column: str | None = None, labelled: bool, on_bad_row: Literal["error", "skip"] = "error"
+    path: Path,
+    *,
+    image_column: str | None = None,
+    image_optional: bool = False,
+    labelled: bool,
+    on_bad_row: Literal["error", "skip"] = "error",
 ) -> TweetTable:
     """Read and check a table; `image_column` names paths of pictures, relative to the table's folder.
 
-    A row without likes is left out of a labelled table, never an error. Any other problem of a row that has them
+    With `image_optional` a table without that column is read without pictures, which the log says. A row without likes is left out of a labelled table, never an error. Any other problem of a row that has them
     raises with on_bad_row='error'.
 
     Raises:
@@ -62,7 +68,11 @@ def read_table(
         BadRows: rows cannot be used.
     """
     path = Path(path)
-    raw = _choose_columns(_load(path), path, image_column, labelled)
+    raw = _load(path)
+    if image_optional and image_column is not None and image_column not in raw.columns:
+        log.info("%s has no column %s: read without pictures", path, image_column)
+        image_column = None
+    raw = _choose_columns(raw, path, image_column, labelled)
     if raw.is_empty():
         raise UserError(f"{path}: holds no rows; accepted: a header and at least one tweet")
     frame, rejected = _check(raw, path.absolute().parent, image_column, labelled)
@@ -231,7 +241,7 @@ def _check_images(raw: pl.DataFrame, folder: Path, image_column: str) -> tuple[p
 
 def _first_problem(path: Path, bad: pl.DataFrame) -> str:
     first, count = bad.row(0, named=True), bad["row"].n_unique()
-    those = "1 such row in all; data.on_bad_row=skip trains without it"
+    those = "1 such row in all; data.on_bad_row=skip leaves it out"
     if count > 1:
-        those = f"{count} such rows in all; data.on_bad_row=skip trains without them"
+        those = f"{count} such rows in all; data.on_bad_row=skip leaves them out"
     return f"{path}, row {first['row']}, column {first['column']}: found {first['found']}; {first['reason']} ({those})"

@@ -37,6 +37,7 @@ class GitModel(nn.Module):
         head: states at the last text token [B, D], prior [B] or None → prediction logits.
         metadata: numbers [B, F] → prefix tokens [B, M, D], or None.
         frames: how many pictures of one tweet are seen; each place has its own learned embedding.
+        token_dropout: share of text tokens whose embedding is zeroed in training.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class GitModel(nn.Module):
         head: nn.Module,
         metadata: nn.Module | None = None,
         frames: int = 1,
+        token_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.vision = vision
@@ -56,6 +58,7 @@ class GitModel(nn.Module):
         self.head = head
         self.metadata = metadata
         self.frames = frames
+        self.token_dropout = token_dropout
         self.frame_embedding = nn.Parameter(torch.zeros(frames, 1, llm.config.hidden_size)) if frames > 1 else None
 
     def image_tokens(self, pixel_values: Tensor, image_slot: Tensor, rows: int) -> tuple[Tensor, Tensor]:
@@ -119,6 +122,9 @@ class GitModel(nn.Module):
         """
         prefix, prefix_valid, summary = self.prefix(len(input_ids), pixel_values, image_slot, features)
         text = self.llm.get_input_embeddings()(input_ids)  # [B, T, D]
+        if self.training and self.token_dropout > 0:
+            kept = torch.rand(input_ids.shape, device=text.device) >= self.token_dropout
+            text = text * kept[:, :, None]
         text_valid = attention_mask.bool()
         embeddings = torch.cat([prefix.to(text.dtype), text], dim=1)  # [B, P + T, D]
         # The decoder without its vocabulary layer: no head here reads vocabulary logits.

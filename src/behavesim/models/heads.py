@@ -49,7 +49,9 @@ class HistogramHead(nn.Module):
     def target(self, likes: Tensor) -> Tensor:
         """Smoothed target distribution [B, K]: a normal around log1p(likes), cut at the ends and renormalised."""
         sigma = self.smoothing * (self.edges[1] - self.edges[0])
-        cdf = torch.special.ndtr((self.edges - torch.log1p(likes.float())[:, None]) / sigma)  # [B, K + 1]
+        # Far above every bin no mass would be left, and such a tweet would cost nothing: it counts as the last bin's.
+        logs = torch.log1p(likes.float()).clamp(max=self.centres[-1])
+        cdf = torch.special.ndtr((self.edges - logs[:, None]) / sigma)  # [B, K + 1]
         mass = cdf.diff(dim=1)
         return mass / mass.sum(dim=1, keepdim=True).clamp(min=1e-9)
 

@@ -1,0 +1,125 @@
+"""What every command shares: composing its configuration, and errors for people."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from behavesim.config import unknown_key, validate
+from behavesim.errors import UserError
+
+PACKAGE = Path(__file__).parent
+# The wheel carries conf/ inside the package; a checkout has it beside src/.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+USER_ERROR = 2
+
+
+def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
+    """The entry point of `python -m behavesim.<name>`: compose, validate, run.
+
+    What a user got wrong is printed without a traceback, one line a problem, and ends the process with status 2.
+    """
+
+    def task(cfg: DictConfig) -> Any:
+        try:
+            check(name, cfg)
+            return run(cfg)
+        except UserError as error:
+            _fail(str(error))
+
+    def main() -> None:
+        sys.argv[1:] = implied_overrides(name, sys.argv[1:])
+        # Hydra prints a short form of its errors and exits with 1; with this it raises, and we say what was wrong.
+        full_error = os.environ.get("HYDRA_FULL_ERROR")
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        try:
+            hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
+        except (HydraException, OmegaConfBaseException) as error:
+            if full_error == "1":
+                raise
+            written = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+            _fail("\n".join(override_problems(name, written)) or str(error).split("\n")[0])
+
+    return main
+
+
+def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The checked configuration of a command, for use in process.
+
+    Raises:
+        UserError: an override or a value is wrong.
+    """
+    overrides = implied_overrides(name, overrides)
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            cfg = hydra.compose(name, list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError("\n".join(override_problems(name, overrides)) or str(error).split("\n")[0]) from error
+    check(name, cfg)
+    return cfg
+
+
+def check(name: str, cfg: DictConfig) -> None:
+    """Validate a composed configuration; values that are still missing (`???`) are reported with the rest."""
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).split(chr(10))[0]}") from error
+    validate(name, values)
+
+
+def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
+    """`data.path=FILE` alone means `data=tweets` in training, whose default is the sample."""
+    has_path = any(argument.startswith("data.path=") for argument in arguments)
+    chooses = any(argument.startswith(("data=", "+data=", "++data=")) for argument in arguments)
+    return [*arguments, "data=tweets"] if name == "train" and has_path and not chooses else list(arguments)
+
+
+def override_problems(name: str, overrides: Sequence[str]) -> list[str]:
+    """One line for every override that does not compose, found by composing them one after another.
+
+    Choices of a group come first: they decide which keys exist.
+    """
+    problems: list[str] = []
+    accepted: list[str] = []
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        for override in sorted(overrides, key=lambda text: "." in text.split("=", 1)[0]):
+            try:
+                hydra.compose(name, [*accepted, override])
+                accepted.append(override)
+            except (HydraException, OmegaConfBaseException) as error:
+                problems.append(_override_problem(name, accepted, override, error))
+    return problems
+
+
+def _override_problem(name: str, accepted: list[str], override: str, error: Exception) -> str:
+    key, _, value = override.partition("=")
+    bare = key.lstrip("+~")
+    options = GlobalHydra.instance().config_loader().get_group_options(bare) if bare else []
+    if options and value not in options:
+        return f"{bare}: found {value}; accepted: {', '.join(options)}"
+    node: Any = hydra.compose(name, accepted)
+    place = []
+    for part in bare.split("."):
+        if not isinstance(node, DictConfig):
+            break
+        place.append(part)
+        if part not in node:
+            return unknown_key(".".join(place), [str(known) for known in node])
+        node = node._get_node(part)
+    return f"{override}: {str(error).splitlines()[0]}"
+
+
+def _fail(message: str) -> None:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(USER_ERROR)

@@ -1,0 +1,103 @@
+"""Checks of a composed configuration.
+
+`validate` reports every wrong key, every wrong value and every impossible pair at once, before anything heavy is
+imported: this file knows plain types alone.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from behavesim.errors import UserError
+from behavesim.schema import SCHEMAS, Node
+
+
+def validate(command: str, values: Mapping[str, Any]) -> None:
+    """Check a resolved configuration (plain mappings and lists) against the schema of `command`.
+
+    Raises:
+        UserError: one line for every wrong key, wrong value and impossible pair.
+    """
+    schema = SCHEMAS[command]
+    try:
+        schema.model_validate(values)
+        problems = []
+    except ValidationError as error:
+        problems = [_line(values, schema, dict(problem)) for problem in error.errors()]
+    problems += list(_impossible_pairs(values))
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def unknown_key(key: str, accepted: list[str]) -> str:
+    """The line for a key that does not exist; `accepted` are the keys at its place."""
+    close = difflib.get_close_matches(key.rsplit(".", 1)[-1], accepted, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{key}: no such key; {hint}accepted: {', '.join(sorted(accepted))}"
+
+
+def _line(values: Mapping[str, Any], schema: type[Node], problem: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"] if part in _path_parts(values, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return unknown_key(key, _siblings(schema, problem["loc"]))
+    if problem["type"] == "missing" or problem.get("input") == "???":
+        return f"{key or problem['loc'][-1]}: found nothing; accepted: a value, it has no default"
+    accepted = problem["msg"].removeprefix("Input should be ").removeprefix("Value should have ")
+    return f"{key}: found {problem['input']!r}; accepted: {accepted}"
+
+
+def _path_parts(values: Any, location: tuple[Any, ...]) -> list[Any]:
+    """The parts of a location that are keys; pydantic adds names of union members, which users never wrote."""
+    parts = []
+    for part in location:
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        else:
+            continue
+        parts.append(part)
+    return parts
+
+
+def _siblings(schema: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    for part in location[:-1]:
+        field = schema.model_fields.get(part)
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        schema = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), schema)
+    return [field.alias or name for name, field in schema.model_fields.items()]
+
+
+def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that are each fine and cannot be meant together."""
+
+    def at(key: str) -> Any:
+        found: Any = values
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+    held_out = [at("data.validation"), at("data.test")]
+    if all(isinstance(share, float) for share in held_out) and sum(held_out) >= 1:
+        yield f"data.validation, data.test: found {held_out[0]} and {held_out[1]}; accepted: a sum below 1"
+    if "data" in values and at("model") is not None and (at("data.path") is None) == (at("data.sample") is None):
+        yield (
+            f"data.path: found {at('data.path')} with data.sample {'set' if at('data.sample') else 'unset'}; "
+            "accepted: data=sample, or data=tweets data.path=FILE"
+        )
+    parts, rank = at("model.train") or [], at("model.lora.r")
+    if isinstance(parts, list) and "lora" in parts and rank == 0:
+        yield "model.train: found lora with model.lora.r=0; accepted: model.lora.r=8 or another rank"
+    if isinstance(parts, list) and {"llm", "lora"} <= set(parts):
+        yield "model.train: found llm and lora; accepted: one of them, LoRA freezes the language model's own weights"
+    for part, size in (("model.llm", "hidden_size"), ("model.vision", "width")):
+        width, heads = at(f"{part}.{size}"), at(f"{part}.heads")
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+            yield f"{part}.{size}: found {width} with {heads} heads; accepted: a multiple of the heads"
+    size, patch = at("model.vision.image_size"), at("model.vision.patch_size")
+    if isinstance(size, int) and isinstance(patch, int) and patch > 0 and size % patch:
+        yield f"model.vision.image_size: found {size} with patch_size {patch}; accepted: a multiple of the patch size"
+    if at("trainer.fast_dev_run") and at("ckpt_path"):
+        yield "ckpt_path: found with debug=fdr; accepted: one of them, a one-batch run continues nothing"

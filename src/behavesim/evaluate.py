@@ -1,0 +1,38 @@
+"""Score an artifact on a labelled table: `python -m behavesim.evaluate ckpt=DIR data.path=FILE`."""
+
+from typing import TYPE_CHECKING
+
+from behavesim.cli import command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def evaluate(cfg: "DictConfig") -> dict[str, float]:
+    """Metrics of an artifact on the rows that it was not trained on."""
+    from pathlib import Path
+
+    from behavesim import build, results, scoring
+    from behavesim.artifact import load_artifact
+    from behavesim.log import log, print_table, quiet_libraries
+    from behavesim.metrics.likes import likes_metrics
+
+    quiet_libraries()
+    build.check_targets(cfg)
+    artifact = load_artifact(Path(cfg.ckpt))
+    table = build.scored_tweets(cfg, artifact, labelled=True)
+    unseen = scoring.unseen_rows(table.frame, artifact, table.source)
+    actual, estimates = scoring.labelled_estimates(unseen, scoring.predict(cfg, artifact, unseen))
+    metrics = likes_metrics(actual, estimates)
+    folder = Path(cfg.paths.output)
+    results.write_metrics(folder, metrics)
+    results.plot(folder, actual, estimates, f"{Path(cfg.ckpt).name} on {table.source.name}")
+    print_table(f"{table.source.name}, {metrics['n']:,} rows", ("metric", "value"), list(metrics.items()))
+    log.info("written to %s", folder / results.METRICS)
+    return metrics
+
+
+main = command("evaluate", evaluate)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Named builders: one function a model, each listed in `conf/model`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from behavesim.models.binning import LikesBins
+from behavesim.models.git import GitModel
+from behavesim.models.heads import HistogramHead
+from behavesim.models.llm import tiny_llama
+from behavesim.models.lora import add_lora
+from behavesim.models.projector import LinearProjector, MetadataProjector
+from behavesim.models.trainable import set_trainable
+from behavesim.models.vision import tiny_tower
+
+
+def git_tiny(
+    *,
+    vision: Mapping[str, int],
+    projector: str,
+    llm: Mapping[str, Any],
+    lora: Mapping[str, Any],
+    head: str,
+    bins: LikesBins,
+    frames: int,
+    token_dropout: float,
+    train: Sequence[str],
+    vocab_size: int,
+    features: int,
+) -> GitModel:
+    """A small GIT-LLM with random weights.
+
+    Args:
+        vision, llm, lora, frames, token_dropout, train: as in `conf/model/git_tiny.yaml`.
+        projector, head: the schema accepts one of each so far.
+        bins: support of the predicted distribution.
+        vocab_size: of the tokenizer in use, at most `llm.vocab_size`.
+        features: how many numbers describe a tweet.
+    """
+    hidden_size = llm["hidden_size"]
+    tower = tiny_tower(**vision)
+    shape = {key: llm[key] for key in ("hidden_size", "layers", "heads")}
+    language_model = tiny_llama(vocab_size=vocab_size, **shape)
+    if lora["r"] > 0:
+        add_lora(language_model, **lora)
+    model = GitModel(
+        vision=tower,
+        projector=LinearProjector(tower.width, hidden_size),
+        llm=language_model,
+        head=HistogramHead(hidden_size, bins),
+        metadata=MetadataProjector(features, hidden_size, dropout=0.1),
+        frames=frames,
+        token_dropout=token_dropout,
+    )
+    set_trainable(model, train)
+    return model

@@ -1,0 +1,36 @@
+"""Predict likes for a table: `python -m behavesim.predict ckpt=DIR input=FILE output=FILE`."""
+
+from typing import TYPE_CHECKING
+
+from behavesim.cli import command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def predict(cfg: "DictConfig") -> None:
+    """Write one row of predictions for every row of the table, in its order."""
+    from pathlib import Path
+
+    from behavesim import build, scoring
+    from behavesim.artifact import load_artifact
+    from behavesim.data.output import check_output, write_table
+    from behavesim.log import log, quiet_libraries
+
+    quiet_libraries()
+    build.check_targets(cfg)
+    output = Path(cfg.output)
+    check_output(output)
+    artifact = load_artifact(Path(cfg.ckpt))
+    table = build.scored_tweets(cfg, artifact, labelled=False)
+    predictions = scoring.prediction_table(table, scoring.predict(cfg, artifact, table.frame))
+    if output.exists():
+        log.info("%s exists and is replaced", output)
+    write_table(predictions, output)
+    log.info("%s rows written to %s", f"{predictions.height:,}", output)
+
+
+main = command("predict", predict)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What training prints: the plan before, the scores after."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from behavesim.data.datamodule import TweetDataModule
+from behavesim.log import log, print_table
+from behavesim.models.git import GitModel
+from behavesim.models.trainable import parameter_table
+from behavesim.results import Scores
+
+COLUMNS = ("rmsle", "rmse", "mae", "spearman")
+
+
+def print_plan(cfg: DictConfig, data: TweetDataModule, model: GitModel) -> None:
+    """What will run: the whole configuration in a dry run, rows, batches and parameters always."""
+    if cfg.dry_run:
+        print(OmegaConf.to_yaml(cfg, resolve=True))
+    rows = ", ".join(f"{len(data.encoded[part]):,} {part}" for part in ("train", "validation", "test"))
+    source = cfg.data.path or cfg.data.sample.folder
+    log.info("%s: %s", source, rows)
+    batches = len(data.train_dataloader())
+    log.info(
+        "%s batches an epoch, %.0f text tokens a row, prompts up to %s",
+        batches,
+        data.encoded["train"].lengths.mean(),
+        data.encoded["train"].lengths.max(),
+    )
+    print_table("Parameters", ("part", "weights", "trainable"), _with_total(parameter_table(model)))
+
+
+def _with_total(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    return [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
+
+
+def print_results(cfg: DictConfig, scores: Scores) -> None:
+    """The test scores beside the baselines, and where everything lies."""
+    rows = [(name, *(metrics.get(column) for column in COLUMNS)) for name, metrics in scores.items()]
+    print_table(f"Test, {scores['model']['n']:,} rows", ("", *COLUMNS), rows)
+    log.info("rmsle: root mean square error of log1p(likes); each score reads its own estimate of the distribution")
+    log.info("artifact  %s", Path(cfg.export_dir))
+    log.info("outputs   %s", Path(cfg.paths.output))
+    if cfg.logger.name == "mlflow":
+        log.info("tracking  %s (make ui opens it)", cfg.logger.tracking_uri)

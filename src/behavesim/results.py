@@ -1,0 +1,116 @@
+"""What a finished training leaves: best weights, artifact, scores beside baselines, records."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from behavesim import build, tracking
+from behavesim.artifact import Artifact, save_artifact, seen_hashes
+from behavesim.data.datamodule import TweetDataModule
+from behavesim.data.sample import noise_floor
+from behavesim.errors import UserError
+from behavesim.log import log
+from behavesim.metrics import baselines
+from behavesim.metrics.likes import LikesEstimates, likes_metrics
+from behavesim.metrics.plots import predicted_against_actual
+from behavesim.models.binning import LikesBins
+from behavesim.models.git import GitModel
+from behavesim.training.module import LikesModule, estimates_of
+
+Scores = Mapping[str, Mapping[str, float]]
+METRICS = "metrics.json"
+
+
+@contextmanager
+def failure_marked(logger: Logger | None) -> Iterator[None]:
+    """Mark the MLflow run as failed when the block does not reach its end."""
+    try:
+        yield
+    except BaseException:
+        tracking.mark_failed(logger)
+        raise
+
+
+def load_best(trainer: lightning.Trainer, module: LikesModule) -> None:
+    """Take the weights of the best validation epoch; without checkpoints keep the last."""
+    callback = trainer.checkpoint_callback
+    path = getattr(callback, "best_model_path", "")
+    if path:
+        log.info("best epoch: %s", Path(path).stem)
+        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+
+
+def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesBins) -> None:
+    """Write the artifact directory."""
+    config = {key: value for key, value in build.plain(cfg).items() if key in ("data", "model", "task", "seed")}
+    artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.frames))
+    save_artifact(artifact, Path(cfg.export_dir))
+
+
+def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Scores:
+    """Test metrics of the model and of the trivial baselines on the same rows, and the sample's noise floor."""
+    table = module.test_table
+    test = data.frames["test"][table["rows"]]
+    train = data.frames["train"]
+    estimates = {
+        "model": estimates_of(table),
+        "account mean": baselines.account_mean(train["username"], data.train_likes, test["username"]),
+        "constant": baselines.constant(data.train_likes, test.height),
+    }
+    found: dict[str, dict[str, float]] = {
+        name: likes_metrics(table["actual"], estimate) for name, estimate in estimates.items()
+    }
+    if cfg.data.sample is not None:
+        found["noise floor"] = {"rmsle": noise_floor(Path(cfg.data.sample.folder), test["id"].to_list())}
+    return found
+
+
+def record(
+    cfg: DictConfig, trainer: lightning.Trainer, logger: Logger | None, module: LikesModule, found: Scores
+) -> None:
+    """Write metrics.json and the plot, and log both with the artifact's path."""
+    folder = Path(cfg.paths.output)
+    write_metrics(folder, found["model"])
+    table = module.test_table
+    figure = plot(folder, table["actual"], estimates_of(table), f"{cfg.run_name}: test")
+    final = {
+        f"{name.replace(' ', '_')}/{metric}": value
+        for name, metrics in found.items()
+        if name != "model"
+        for metric, value in metrics.items()
+        if metric != "n"
+    }
+    tracking.log_results(logger, metrics=final, figure=figure, artifact=Path(cfg.export_dir))
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
+    """`metrics.json` of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / METRICS).write_text(json.dumps(dict(metrics), indent=2) + "\n")
+
+
+def plot(folder: Path, actual: np.ndarray, estimates: LikesEstimates, title: str) -> Any:
+    """The predicted-against-actual figure, also written into the run's folder."""
+    figure = predicted_against_actual(actual, estimates, title)
+    figure.savefig(folder / "predicted_against_actual.png", dpi=150)
+    return figure
+
+
+def optimized(cfg: DictConfig, trainer: lightning.Trainer) -> float:
+    """The value that a sweep minimises: the best epoch's for the monitored metric, else the last one logged."""
+    callback = trainer.checkpoint_callback
+    if callback is not None and callback.monitor == cfg.optimized_metric and callback.best_model_score is not None:
+        return float(callback.best_model_score)
+    if cfg.optimized_metric not in trainer.callback_metrics:
+        raise UserError(
+            f"optimized_metric: found {cfg.optimized_metric}; accepted: {', '.join(sorted(trainer.callback_metrics))}"
+        )
+    return float(trainer.callback_metrics[cfg.optimized_metric])

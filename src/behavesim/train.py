@@ -1,0 +1,46 @@
+"""Train a model on tweets, test it and export it: `python -m behavesim.train`."""
+
+from typing import TYPE_CHECKING
+
+from behavesim.cli import command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def train(cfg: "DictConfig") -> float | None:
+    """Run the training of a checked configuration; returns `cfg.optimized_metric`, lower is better."""
+    # Heavy libraries load here, after the configuration was found good.
+    import lightning
+
+    from behavesim import build, report, results
+    from behavesim.log import quiet_libraries
+
+    quiet_libraries()
+    build.check_targets(cfg)
+    resume = build.resume_path(cfg)
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build.datamodule(cfg)
+    model, bins = build.model(cfg, data)
+    report.print_plan(cfg, data, model)
+    if cfg.dry_run:
+        return None
+    module = build.module(cfg, model)
+    callbacks = build.callbacks(cfg)
+    logger = build.logger(cfg)
+    with results.failure_marked(logger):
+        trainer = build.trainer(cfg, run_logger=logger, callbacks=callbacks)
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        results.load_best(trainer, module)
+        trainer.test(module, data, verbose=False)
+        results.export(cfg, data, model, bins)
+        scores = results.scores(cfg, data, module)
+        results.record(cfg, trainer, logger, module, scores)
+    report.print_results(cfg, scores)
+    return results.optimized(cfg, trainer)
+
+
+main = command("train", train)
+
+if __name__ == "__main__":
+    main()

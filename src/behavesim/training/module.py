@@ -1,0 +1,125 @@
+"""The LightningModule: a model, its loss, and likes metrics of validation and test."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from behavesim.data.batch import Batch
+from behavesim.metrics.likes import LikesEstimates, likes_metrics
+from behavesim.models.git import GitModel
+from behavesim.training.optim import OptimizerFactory, parameter_groups, rate_schedule
+
+
+@dataclass
+class Predictions:
+    """Estimates of some rows, gathered batch by batch."""
+
+    parts: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    def add(self, batch: Batch, estimates: dict[str, Tensor]) -> None:
+        """Take a batch's estimates in."""
+        columns = {"rows": batch.rows, "actual": batch.likes, **estimates}
+        self.parts.append({name: values.double().cpu().numpy() for name, values in columns.items()})
+
+    def table(self) -> dict[str, np.ndarray]:
+        """All columns, ascending by row: `rows`, `actual` and the estimates of the head, each [N]."""
+        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
+        order = np.argsort(columns["rows"])
+        return {name: values[order] for name, values in columns.items()} | {
+            "rows": columns["rows"][order].astype(np.int64)
+        }
+
+
+def estimates_of(table: dict[str, np.ndarray]) -> LikesEstimates:
+    """The three estimates that metrics score."""
+    return LikesEstimates(mean=table["mean"], logmean=table["logmean"], median=table["median"])
+
+
+class LikesModule(lightning.LightningModule):
+    """Trains a `GitModel` on likes.
+
+    After `trainer.test`, `test_table` holds the predictions (see `Predictions.table`).
+    """
+
+    def __init__(
+        self, model: GitModel, optimizer: OptimizerFactory, *, warmup: float = 0.0, schedule: str = "constant"
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.optimizer = optimizer
+        self.warmup = warmup
+        self.schedule = schedule
+        self.test_table: dict[str, np.ndarray] = {}
+        self._predictions = Predictions()
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """Loss of one batch."""
+        loss = self.model.head.loss(self.model(**batch.inputs()), batch.likes)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.rows))
+        return loss
+
+    def predict_step(self, batch: Batch, _index: int = 0) -> dict[str, np.ndarray]:
+        """Estimates of one batch, see `Predictions.table`."""
+        predictions = Predictions()
+        predictions.add(batch, self.model.head.estimates(self.model(**batch.inputs())))
+        return predictions.parts[0]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the rows of the epoch before."""
+        self._predictions = Predictions()
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """Loss and estimates of one batch."""
+        self._score(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Metrics over all validation rows."""
+        self._log_metrics("val")
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def test_step(self, batch: Batch, _index: int) -> None:
+        """Loss and estimates of one batch."""
+        self._score(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        """Metrics over all test rows."""
+        self.test_table = self._log_metrics("test")
+
+    def _score(self, batch: Batch, stage: str) -> None:
+        logits = self.model(**batch.inputs())
+        self.log(f"{stage}/loss", self.model.head.loss(logits, batch.likes), batch_size=len(batch.rows))
+        self._predictions.add(batch, self.model.head.estimates(logits))
+
+    def _log_metrics(self, stage: str) -> dict[str, np.ndarray]:
+        table = self._predictions.table()
+        metrics = likes_metrics(table["actual"], estimates_of(table))
+        del metrics["n"]
+        for name, value in metrics.items():
+            self.log(f"{stage}/{name}", value, prog_bar=name == "rmsle")
+        return table
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The optimiser over the trainable weights and its schedule, by step."""
+        optimizer = self.optimizer(parameter_groups(self.model))
+        scheduler = rate_schedule(
+            optimizer,
+            steps=int(self.trainer.estimated_stepping_batches),
+            warmup=self.warmup,
+            schedule=self.schedule,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the random state, so that dropout goes on where it stopped."""
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the random state up again."""
+        if "random_state" in checkpoint:
+            torch.set_rng_state(checkpoint["random_state"].cpu())

@@ -1,0 +1,88 @@
+"""Fixtures that several folders of tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from behavesim.data.sample import ensure_sample
+from behavesim.data.table import read_table
+from behavesim.models.binning import LikesBins
+from behavesim.models.builders import git_tiny
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def sample_table(tmp_path_factory):
+    """The sample's first 200 rows with their pictures, as `read_table` gives them."""
+    path = ensure_sample(tmp_path_factory.mktemp("sample") / "sample", rows=200)
+    return read_table(path, image_column="local_path", labelled=True)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Folder of real data and golden files beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED}: no such folder; it holds real data that is not part of the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """Builder of a real `git_tiny` in eval mode; keywords replace those of `git_tiny`, `r` is LoRA's.
+
+    Its head is not zero at the start, unlike a trained model's, so that predictions depend on every input.
+    """
+
+    def build(*, r=0, seed=0, **pieces):
+        torch.manual_seed(seed)
+        defaults = {
+            "vision": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 1, "heads": 2},
+            "projector": "linear",
+            "llm": {"hidden_size": 32, "layers": 2, "heads": 2},
+            "lora": {"r": r, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
+            "head": "histogram",
+            "bins": LikesBins.fit(np.geomspace(1, 10_000, 400) - 1, 12),
+            "frames": 1,
+            "token_dropout": 0.0,
+            "train": ["vision", "projector", "llm", "head"],
+            "vocab_size": 300,
+            "features": 5,
+        }
+        model = git_tiny(**(defaults | pieces))
+        torch.nn.init.normal_(model.head.linear.weight)
+        if model.frame_embedding is not None:
+            torch.nn.init.normal_(model.frame_embedding)
+        return model.eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def model_inputs():
+    """Builder of a batch for `tiny_model`: texts as lists of ids, pictures as {slot: seed}, right-padded."""
+
+    def build(texts, pictures=None, *, features=True, pad_to=0):
+        length = max(pad_to, *(len(text) for text in texts))
+        slots = sorted(pictures or {})
+        drawn = [np.random.default_rng(pictures[slot]).integers(0, 256, (3, 16, 16), np.uint8) for slot in slots]
+        # Rows take the numbers of their first token, so that a row is the same in every batch.
+        numbers = [np.random.default_rng(text[0]).standard_normal(5, np.float32) for text in texts]
+        return {
+            "input_ids": torch.tensor([list(text) + [0] * (length - len(text)) for text in texts]),
+            "attention_mask": torch.tensor([[1] * len(text) + [0] * (length - len(text)) for text in texts]),
+            "features": torch.from_numpy(np.stack(numbers)) if features else None,
+            "pixel_values": torch.from_numpy(np.stack(drawn)) if slots else None,
+            "image_slot": torch.tensor(slots) if slots else None,
+        }
+
+    return build

@@ -1,0 +1,64 @@
+"""The vision tower gives the token states that GIT-LLM reads."""
+
+import pytest
+import torch
+from open_clip.transformer import VisionTransformer
+from torch.testing import assert_close
+
+from behavesim.models.vision import MEAN, STD, VisionTower, tiny_tower
+
+SHAPE = {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "heads": 2}
+
+
+def pictures(count=2):
+    return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("image_size", "patch_size", "tokens"), [(16, 8, 5), (24, 8, 10), (32, 4, 65)])
+def test_one_token_a_patch_and_the_class_token(image_size, patch_size, tokens):
+    tower = tiny_tower(**SHAPE | {"image_size": image_size, "patch_size": patch_size})
+    assert (tower.tokens, tower.width, tower.image_size) == (tokens, 32, image_size)
+    assert tower(torch.zeros(3, 3, image_size, image_size, dtype=torch.uint8)).shape == (3, tokens, 32)
+
+
+@torch.no_grad()
+def test_states_are_the_last_block_before_the_final_norm():
+    transformer = VisionTransformer(**SHAPE, mlp_ratio=4.0).eval()
+    caught = []
+    hook = transformer.transformer.resblocks[-1].register_forward_hook(lambda *args: caught.append(args[2]))
+    pixels = pictures()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    transformer((pixels / 255 - mean) / std)  # open_clip's own forward, pooled head and all
+    hook.remove()
+    states = VisionTower(transformer)(pixels)
+    assert_close(states, caught[0], atol=1e-5, rtol=1e-5)
+    assert (states - torch.nn.functional.layer_norm(states, (32,))).abs().max() > 0.1  # so the norm would show
+
+
+@torch.no_grad()
+def test_the_class_token_comes_first_and_has_seen_the_picture():
+    transformer = VisionTransformer(**SHAPE | {"layers": 1}, mlp_ratio=4.0).eval()
+    tower = VisionTower(transformer)
+    one, other = tower(pictures(2))
+    assert (one[0] - other[0]).abs().max() > 1e-4
+    transformer.class_embedding += 1
+    # The class embedding enters through the residual stream of its own token, and only through attention elsewhere.
+    grey = torch.full((1, 3, 16, 16), 128, dtype=torch.uint8)
+    moved = tower(grey)[0]
+    transformer.class_embedding -= 1
+    change = (moved - tower(grey)[0]).norm(dim=1)
+    assert change.argmax() == 0
+
+
+@torch.no_grad()
+def test_bytes_and_floats_of_the_same_picture_are_one():
+    tower, pixels = tiny_tower(**SHAPE), pictures()
+    assert torch.equal(tower(pixels), tower(pixels.float()))
+
+
+def test_gradients_reach_every_parameter():
+    tower = tiny_tower(**SHAPE)
+    states = tower(pictures())
+    (states * torch.randn_like(states)).sum().backward()
+    missed = [name for name, p in tower.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert missed == []
