@@ -53,6 +53,7 @@ def check_targets(cfg: DictConfig) -> None:
     problems = [problem for place, node in nodes.items() for problem in _target_problems(place, plain(node))]
     if problems:
         raise UserError("\n".join(problems))
+    trainer(cfg)  # settings that fit the signature and not this machine, such as a GPU that is not there
 
 
 def _target_problems(place: str, node: Mapping[str, Any]) -> list[str]:
@@ -85,14 +86,14 @@ def _list_rejected(rejected: pl.DataFrame, output: Path) -> None:
     rejected.write_csv(output / REJECTED)
 
 
-def scored_tweets(cfg: DictConfig, artifact: Artifact, *, labelled: bool) -> TweetTable:
-    """The table of `cfg.data` for a trained model, with pictures where the model was trained with some."""
+def scored_tweets(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool) -> TweetTable:
+    """A table read as `cfg.data` says for a trained model, with pictures where the model was trained with some."""
     given, trained = cfg.data.image_column, artifact.config["data"]
     automatic = given == "artifact"
     if automatic:
         given = trained["image_column"] if trained["use_images"] else None
     return read_tweets(
-        Path(cfg.data.path),
+        path,
         Path(cfg.paths.output),
         image_column=given,
         image_optional=automatic,

@@ -44,8 +44,8 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         except (HydraException, OmegaConfBaseException) as error:
             if full_error == "1":
                 raise
-            written = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
-            _fail("\n".join(override_problems(name, written)) or str(error).split("\n")[0])
+            written = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+            _fail("\n".join(override_problems(name, written)) or _first_line(error))
 
     return main
 
@@ -62,7 +62,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
         try:
             cfg = hydra.compose(name, list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError("\n".join(override_problems(name, overrides)) or str(error).split("\n")[0]) from error
+            raise UserError("\n".join(override_problems(name, overrides)) or _first_line(error)) from error
     check(name, cfg)
     return cfg
 
@@ -72,7 +72,7 @@ def check(name: str, cfg: DictConfig) -> None:
     try:
         values = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error).split(chr(10))[0]}") from error
+        raise UserError(f"{error.full_key}: {_first_line(error)}") from error
     validate(name, values)
 
 
@@ -84,9 +84,10 @@ def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
 
 
 def override_problems(name: str, overrides: Sequence[str]) -> list[str]:
-    """One line for every override that does not compose, found by composing them one after another.
+    """One line for everything that is wrong with overrides of which at least one does not compose.
 
-    Choices of a group come first: they decide which keys exist.
+    They are composed one after another, choices of a group first, for these decide which keys exist; what is left
+    is validated.
     """
     problems: list[str] = []
     accepted: list[str] = []
@@ -98,10 +99,16 @@ def override_problems(name: str, overrides: Sequence[str]) -> list[str]:
                 accepted.append(override)
             except (HydraException, OmegaConfBaseException) as error:
                 problems.append(_override_problem(name, accepted, override, error))
+        try:
+            check(name, hydra.compose(name, accepted))
+        except UserError as error:
+            problems += str(error).splitlines()
     return problems
 
 
 def _override_problem(name: str, accepted: list[str], override: str, error: Exception) -> str:
+    if "=" not in override and not override.startswith("~"):
+        return f"{override}: found a word; accepted: key=value, see --help"
     key, _, value = override.partition("=")
     bare = key.lstrip("+~")
     options = GlobalHydra.instance().config_loader().get_group_options(bare) if bare else []
@@ -116,7 +123,11 @@ def _override_problem(name: str, accepted: list[str], override: str, error: Exce
         if part not in node:
             return unknown_key(".".join(place), [str(known) for known in node])
         node = node._get_node(part)
-    return f"{override}: {str(error).splitlines()[0]}"
+    return f"{override}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0]
 
 
 def _fail(message: str) -> None:

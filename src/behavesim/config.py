@@ -6,12 +6,15 @@ imported: this file knows plain types alone.
 
 import difflib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from behavesim.errors import UserError
-from behavesim.schema import SCHEMAS, Node
+from behavesim.schema import MISSING, SCHEMAS, Node
+
+TABLES = "a file ending in .xlsx, .csv or .parquet"
 
 
 def validate(command: str, values: Mapping[str, Any]) -> None:
@@ -26,7 +29,7 @@ def validate(command: str, values: Mapping[str, Any]) -> None:
         problems = []
     except ValidationError as error:
         problems = [_line(values, schema, dict(problem)) for problem in error.errors()]
-    problems += list(_impossible_pairs(values))
+    problems += [*_impossible_pairs(values), *_absent_files(values)]
     if problems:
         raise UserError("\n".join(problems))
 
@@ -42,8 +45,9 @@ def _line(values: Mapping[str, Any], schema: type[Node], problem: dict[str, Any]
     key = ".".join(str(part) for part in problem["loc"] if part in _path_parts(values, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return unknown_key(key, _siblings(schema, problem["loc"]))
-    if problem["type"] == "missing" or problem.get("input") == "???":
-        return f"{key or problem['loc'][-1]}: found nothing; accepted: a value, it has no default"
+    if problem["type"] == "missing" or problem.get("input") == MISSING:
+        place = ".".join(str(part) for part in problem["loc"])
+        return f"{place}: found nothing; accepted: a value, there is no default"
     accepted = problem["msg"].removeprefix("Input should be ").removeprefix("Value should have ")
     return f"{key}: found {problem['input']!r}; accepted: {accepted}"
 
@@ -70,23 +74,40 @@ def _siblings(schema: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     return [field.alias or name for name, field in schema.model_fields.items()]
 
 
+def _value(values: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key; None where there is none."""
+    found: Any = values
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return None if found == MISSING else found
+
+
+def _absent_files(values: Mapping[str, Any]) -> Iterator[str]:
+    """Files that a command is to read and that are not there."""
+    for key, accepted in (("data.path", TABLES), ("input", TABLES), ("ckpt", "an artifact directory")):
+        path = _value(values, key)
+        if isinstance(path, str) and not Path(path).exists():
+            yield f"{key}: found {path}, which does not exist; accepted: {accepted}"
+    output = _value(values, "output")
+    if isinstance(output, str) and Path(output).suffix.lower() not in (".xlsx", ".csv", ".parquet"):
+        yield f"output: found {output}; accepted: {TABLES}"
+    if _value(values, "ckpt_path") == "last":
+        last = Path(str(_value(values, "paths.output"))) / "checkpoints" / "last.ckpt"
+        if not last.exists():
+            yield f"ckpt_path: found last, but {last} does not exist; accepted: last with the run_name of an earlier run"
+
+
 def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
     """Settings that are each fine and cannot be meant together."""
 
     def at(key: str) -> Any:
-        found: Any = values
-        for part in key.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+        return _value(values, key)
 
     held_out = [at("data.validation"), at("data.test")]
     if all(isinstance(share, float) for share in held_out) and sum(held_out) >= 1:
         yield f"data.validation, data.test: found {held_out[0]} and {held_out[1]}; accepted: a sum below 1"
-    if "data" in values and at("model") is not None and (at("data.path") is None) == (at("data.sample") is None):
-        yield (
-            f"data.path: found {at('data.path')} with data.sample {'set' if at('data.sample') else 'unset'}; "
-            "accepted: data=sample, or data=tweets data.path=FILE"
-        )
+    if at("data.path") is not None and at("data.sample") is not None:
+        yield f"data.path: found {at('data.path')} with data=sample; accepted: data=tweets data.path=FILE"
     parts, rank = at("model.train") or [], at("model.lora.r")
     if isinstance(parts, list) and "lora" in parts and rank == 0:
         yield "model.train: found lora with model.lora.r=0; accepted: model.lora.r=8 or another rank"

@@ -20,7 +20,7 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     quiet_libraries()
     build.check_targets(cfg)
     artifact = load_artifact(Path(cfg.ckpt))
-    table = build.scored_tweets(cfg, artifact, labelled=True)
+    table = build.scored_tweets(cfg, artifact, Path(cfg.data.path), labelled=True)
     unseen = scoring.unseen_rows(table.frame, artifact, table.source)
     actual, estimates = scoring.labelled_estimates(unseen, scoring.predict(cfg, artifact, unseen))
     metrics = likes_metrics(actual, estimates)

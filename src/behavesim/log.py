@@ -21,6 +21,7 @@ _WARNINGS = (
     r".*does not have many workers.*",
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*number of training batches .* is smaller than the logging interval.*",
+    r".*You are using a custom batch sampler.*",
     r".*You are using `torch.load` with `weights_only=False`.*",
     r".*isinstance\(treespec, LeafSpec\).*",
 )

@@ -22,7 +22,7 @@ def predict(cfg: "DictConfig") -> None:
     output = Path(cfg.output)
     check_output(output)
     artifact = load_artifact(Path(cfg.ckpt))
-    table = build.scored_tweets(cfg, artifact, labelled=False)
+    table = build.scored_tweets(cfg, artifact, Path(cfg.input), labelled=False)
     predictions = scoring.prediction_table(table, scoring.predict(cfg, artifact, table.frame))
     if output.exists():
         log.info("%s exists and is replaced", output)

@@ -3,8 +3,18 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+MISSING = "???"  # omegaconf's mark of a value without a default
+
+
+def _given(value: str) -> str:
+    if value == MISSING:
+        raise ValueError("a value, there is no default")
+    return value
+
+
+Given = Annotated[str, BeforeValidator(_given)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -40,7 +50,7 @@ class Sample(Node):
 class Data(Node):
     """`data` of training."""
 
-    path: str | None
+    path: Given | None
     sample: Sample | None
     image_column: str | None
     use_images: bool
@@ -54,13 +64,18 @@ class Data(Node):
 
 
 class ScoredData(Node):
-    """`data` of evaluation and prediction."""
+    """`data` of prediction."""
 
-    path: str
     image_column: str | None
     on_bad_row: BadRowPolicy
     tokens_per_batch: Count
     num_workers: Natural
+
+
+class LabelledData(ScoredData):
+    """`data` of evaluation."""
+
+    path: Given
 
 
 class Vision(Node):
@@ -172,11 +187,11 @@ class Train(Node):
 class Evaluate(Node):
     """`python -m behavesim.evaluate`."""
 
-    data: ScoredData
+    data: LabelledData
     trainer: Trainer
     paths: Paths
     run_name: Annotated[str, Field(pattern=r"^[^/\\]+$")]
-    ckpt: str
+    ckpt: Given
     seed: Natural
 
 
@@ -187,9 +202,9 @@ class Predict(Node):
     paths: Paths
     run_name: Annotated[str, Field(pattern=r"^[^/\\]+$")]
     data: ScoredData
-    ckpt: str
-    input: str
-    output: str
+    ckpt: Given
+    input: Given
+    output: Given
     seed: Natural
 
 

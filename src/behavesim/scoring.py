@@ -67,7 +67,7 @@ def labelled_estimates(frame: pl.DataFrame, table: dict[str, np.ndarray]) -> tup
 def prediction_table(table: TweetTable, estimates: dict[str, np.ndarray]) -> pl.DataFrame:
     """`id` and the columns of `COLUMNS` for every row of the file; empty where a row cannot be used."""
     usable = table.frame.select("row", "id").with_columns(
-        pl.Series(column, estimates[name]) for column, name in COLUMNS.items()
+        pl.Series(column, estimates[name]).round(3) for column, name in COLUMNS.items()
     )
     unusable = table.rejected.select("row", pl.col("id").cast(usable["id"].dtype, strict=False)).unique("row")
     return pl.concat([usable, unusable], how="diagonal").sort("row").drop("row")

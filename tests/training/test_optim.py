@@ -26,7 +26,7 @@ def rates(steps, warmup, schedule, lr=1.0):
 def test_the_rate_rises_to_its_peak_and_never_beyond(steps, warmup, schedule, lr):
     found = rates(steps, warmup, schedule, lr)
     rise = max(1, round(warmup * steps))
-    assert 0 < found[0] and max(found) == pytest.approx(lr)
+    assert found[0] > 0 and max(found) == pytest.approx(lr)
     assert all(0 <= rate <= lr * (1 + 1e-9) for rate in found)
     assert all(rate > 0 for rate in found[:steps])
     assert found[:rise] == sorted(found[:rise]) and found[rise:] == sorted(found[rise:], reverse=True)

@@ -1,0 +1,126 @@
+"""Tokenizer and encoder: nothing of a tweet is lost, and the end of a prompt never is."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from behavesim.data.encode import TweetEncoder
+from behavesim.data.features import Features
+from behavesim.data.task import BehaviourTask
+from behavesim.data.tokenizer import train_tokenizer
+from behavesim.data.tweets import tweets, with_media
+
+VOCABULARY = 400
+
+
+@pytest.fixture(scope="module")
+def frame(sample_table):
+    return with_media(sample_table.frame)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(frame):
+    return train_tokenizer(frame["content"], VOCABULARY)
+
+
+@pytest.fixture(scope="module")
+def encoder_of(frame, tokenizer):
+    features = Features.fit(frame, 0)
+    task = BehaviourTask(features.first, features.last)
+    return lambda max_length: TweetEncoder(tokenizer, task, features, max_length)
+
+
+def ids(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_comes_back(tokenizer, text):
+    found = ids(tokenizer, text)
+    assert tokenizer.decode(found) == text
+    assert max(found, default=0) < len(tokenizer) <= VOCABULARY
+
+
+@pytest.mark.parametrize("marker", ["<hyperlink>", "<mention>"])
+@pytest.mark.parametrize("text", ["{}", "a {} b", "a{}b", "{}{}", "\n{} ."])
+def test_a_marker_is_one_token(tokenizer, marker, text):
+    found = ids(tokenizer, text.format(marker, marker))
+    assert found.count(tokenizer.convert_tokens_to_ids(marker)) == text.count("{}")
+    assert tokenizer.decode(found) == text.format(marker, marker)
+
+
+def test_training_is_deterministic_and_learns_merges(frame, tokenizer):
+    again = train_tokenizer(frame["content"], VOCABULARY)
+    text = frame["content"][0]
+    assert again.get_vocab() == tokenizer.get_vocab() and ids(again, text) == ids(tokenizer, text)
+    assert len(ids(tokenizer, text)) < len(text.encode())
+
+
+def test_special_tokens_are_told_apart(tokenizer):
+    special = [tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id]
+    assert len(set(special)) == 3 and None not in special
+
+
+def test_a_saved_tokenizer_is_the_same(tokenizer, tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer.save_pretrained(tmp_path)
+    back = AutoTokenizer.from_pretrained(tmp_path)
+    text = "a <mention> b , c . é\n<hyperlink>"
+    assert ids(back, text) == ids(tokenizer, text) and back.decode(ids(back, text)) == text
+    assert (back.pad_token_id, back.bos_token_id) == (tokenizer.pad_token_id, tokenizer.bos_token_id)
+
+
+def test_a_row_holds_its_whole_prompt(frame, tokenizer, encoder_of):
+    encoder = encoder_of(10_000)
+    encoded = encoder.encode(frame)
+    for row, tweet in enumerate(tweets(frame)):
+        prompt = encoder.task.prompt(tweet)
+        found = encoded.text(row)
+        assert found[0] == tokenizer.bos_token_id
+        assert tokenizer.decode(found[1:]) == prompt.before + prompt.content + prompt.after
+        assert prompt.content == tweet.content
+
+
+def test_a_row_is_encoded_alike_alone_and_among_others(frame, encoder_of):
+    encoder = encoder_of(60)
+    together = encoder.encode(frame)
+    assert len(together) == frame.height == len(together.lengths) and together.lengths.sum() == len(together.tokens)
+    for row in range(0, frame.height, 17):
+        alone = encoder.encode(frame[row : row + 1])
+        assert (alone.text(0) == together.text(row)).all()
+        assert (alone.features[0] == together.features[row]).all() and alone.prior[0] == together.prior[row]
+        assert alone.likes[0] == together.likes[row] and list(alone.images[0]) == list(together.images[row])
+
+
+@settings(deadline=None, max_examples=40)
+@given(content=st.text(max_size=300) | st.sampled_from(["likes: " * 60, "<mention>" * 200]), room=st.integers(0, 30))
+def test_a_cut_keeps_both_ends_and_the_limit(frame, tokenizer, encoder_of, content, room):
+    tweet_frame = frame.head(1).with_columns(content=pl.lit(content))
+    prompt = encoder_of(1).task.prompt(next(tweets(tweet_frame)))
+    before, body, after = (ids(tokenizer, part) for part in (prompt.before, prompt.content, prompt.after))
+    limit = 1 + len(before) + len(after) + room
+    found = encoder_of(limit).encode(tweet_frame).text(0).tolist()
+    assert len(found) <= limit
+    assert found == [tokenizer.bos_token_id, *before, *body[:room], *after]
+
+
+def test_a_limit_shorter_than_the_frame_of_a_prompt_cuts_all_content_and_nothing_else(frame, tokenizer, encoder_of):
+    encoder = encoder_of(8)
+    encoded = encoder.encode(frame.head(5))
+    for row, tweet in enumerate(tweets(frame.head(5))):
+        prompt = encoder.task.prompt(tweet)
+        assert tokenizer.decode(encoded.text(row)[1:]) == prompt.before + prompt.after
+
+
+def test_unlabelled_rows_have_nan_likes(frame, encoder_of):
+    blank = frame.head(3).with_columns(likes=pl.Series([1, None, 0], dtype=pl.Int64))
+    assert np.array_equal(encoder_of(60).encode(blank).likes, [1, np.nan, 0], equal_nan=True)
+
+
+def test_the_prompt_never_holds_the_likes(frame, encoder_of):
+    changed = frame.with_columns(likes=pl.col("likes") + 12_345)
+    assert (encoder_of(200).encode(frame).tokens == encoder_of(200).encode(changed).tokens).all()
