@@ -8,7 +8,9 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,6 +31,7 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
 
     def task(cfg: DictConfig) -> Any:
         try:
+            _tell_jobs_apart(cfg)
             check(name, cfg)
             return run(cfg)
         except UserError as error:
@@ -74,6 +77,14 @@ def check(name: str, cfg: DictConfig) -> None:
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {_first_line(error)}") from error
     validate(name, values)
+
+
+def _tell_jobs_apart(cfg: DictConfig) -> None:
+    """Give each job of a multirun its own name, outputs and artifact: all of them share the sweep's `run_name`."""
+    job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN:
+        cfg.run_name = f"{cfg.run_name}_{job.job.num}"
+        cfg.paths.output = job.runtime.output_dir
 
 
 def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:

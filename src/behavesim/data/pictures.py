@@ -85,14 +85,6 @@ def _chart(frame: Frame) -> None:
     draw.line([(left - 5, bottom - 2 * half), (left - 5, bottom), (x + half, bottom)], fill=DARK, width=5)
 
 
-def _house(frame: Frame) -> None:
-    draw, rng, x, y, half, ink = frame
-    draw.rectangle((x - half * 0.75, y - half * 0.1, x + half * 0.75, y + half), fill=_jittered(rng, (238, 232, 218)))
-    draw.polygon([(x - half * 1.1, y), (x, y - half * 1.05), (x + half * 1.1, y)], fill=ink)
-    draw.rectangle((x - half * 0.18, y + half * 0.4, x + half * 0.18, y + half), fill=DARK)
-    draw.rectangle((x + half * 0.3, y + half * 0.2, x + half * 0.6, y + half * 0.5), fill=ink)
-
-
 def _text(frame: Frame) -> None:
     draw, rng, x, y, half, ink = frame
     draw.rectangle((x - half, y - half * 1.1, x + half, y + half * 1.1), fill=PAPER)
@@ -102,20 +94,9 @@ def _text(frame: Frame) -> None:
         draw.line([(x - half * 0.82, level), (x - half * 0.82 + length, level)], fill=ink, width=5)
 
 
-def _heart(frame: Frame) -> None:
-    draw, _, x, y, half, ink = frame
-    turns = np.linspace(0.0, 2 * math.pi, 60)  # the usual heart curve, 16 wide and about 14.5 high either side
-    across = 16 * np.sin(turns) ** 3
-    up = 13 * np.cos(turns) - 5 * np.cos(2 * turns) - 2 * np.cos(3 * turns) - np.cos(4 * turns)
-    points = np.stack([x + across * half / 16, y - (up + 2.5) * half / 15], axis=1)
-    draw.polygon([(float(px), float(py)) for px, py in points], fill=ink)
-
-
 SUBJECTS: dict[str, Callable[[Frame], None]] = {
     "face": _face,
-    "heart": _heart,
     "sun": _sun,
-    "house": _house,
     "chart": _chart,
     "text": _text,
 }

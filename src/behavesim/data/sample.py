@@ -33,8 +33,8 @@ WEEKDAY = np.array([-0.15, -0.05, 0.0, 0.05, 0.1, 0.15, -0.1])  # Monday first
 MEDIA = {"none": -0.3, "photo": 0.0, "photos": 0.1, "video": 0.3, "gif": 0.15}
 MEDIA_SHARE = (0.12, 0.55, 0.13, 0.14, 0.06)
 MISSING_PICTURE = 0.05  # of the tweets with media
-PALETTE_EFFECT = {"warm": 0.42, "cold": -0.42}
-SUBJECT_EFFECT = {"face": 0.62, "heart": 0.40, "sun": 0.10, "house": -0.14, "chart": -0.40, "text": -0.58}
+PALETTE_EFFECT = {"warm": 0.45, "cold": -0.45}
+SUBJECT_EFFECT = {"face": 0.5, "sun": 0.15, "chart": -0.15, "text": -0.5}
 
 SUFFIXES = ("", "_studio", "_daily", "_support")  # accounts of a company: the first four have all, the others three
 README = f"""# Synthetic tweets

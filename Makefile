@@ -1,0 +1,54 @@
+# `make` alone lists the targets. Another interpreter: make setup PYTHON=python3.12
+PYTHON ?= python3
+PORT ?= 5000
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+SAMPLE := data/sample/tweets.csv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format ui clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.installed ## Create .venv and install the package with its development tools
+
+# The stamp is newer than pyproject.toml as long as nothing has to be installed.
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: PYTHON=$(PYTHON): accepted: Python 3.11 or newer, such as make setup PYTHON=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(RUN) pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Evaluation comes last, so that its table is what stays on the screen; rows of the training are left out of it.
+demo: setup ## Train on the built-in sample, predict, evaluate
+	$(RUN) behavesim.train run_name=demo
+	$(RUN) behavesim.predict ckpt=checkpoints/demo input=$(SAMPLE) output=predictions.csv run_name=demo_predict
+	$(RUN) behavesim.evaluate ckpt=checkpoints/demo data.path=$(SAMPLE) run_name=demo_evaluate
+	@echo
+	@echo "baselines    the table that training printed above"
+	@echo "artifact     checkpoints/demo"
+	@echo "predictions  predictions.csv"
+	@echo "tracking     make ui, then http://127.0.0.1:$(PORT)"
+
+test: setup ## Run the tests but the slow ones
+	$(RUN) pytest -m "not slow"
+
+test-all: setup ## Run every test
+	$(RUN) pytest
+
+lint: setup ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## Put style and format right where ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: setup ## Open MLflow's page on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT)
+
+clean: ## Remove caches and build files; data, outputs, checkpoints and mlflow.db stay
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,109 @@
+"""What MLflow holds after a run."""
+
+import pytest
+import yaml
+
+from behavesim import results
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory, train_tiny, database, runs_named):
+    folder = tmp_path_factory.mktemp("tracked")
+    note = "n" * 251
+    run = train_tiny(
+        f"paths.output={folder / 'output'}",
+        f"export_dir={folder / 'artifact'}",
+        "run_name=tracked",
+        "logger=mlflow",
+        *database,
+        "trainer.log_every_n_steps=1",
+        f"callbacks.checkpoint.filename={note}",
+    )
+    [found] = runs_named("tracked")
+    return found, run.cfg
+
+
+@pytest.fixture
+def files(client, tracked):
+    return {item.path for item in client.list_artifacts(tracked[0].info.run_id)}
+
+
+def test_the_resolved_configuration_is_an_artifact(client, tracked, tmp_path):
+    path = client.download_artifacts(tracked[0].info.run_id, "config.yaml", str(tmp_path))
+    with open(path) as file:
+        config = yaml.safe_load(file)
+    assert config["run_name"] == "tracked"
+    assert config["export_dir"] == tracked[1].export_dir
+    assert len(config["callbacks"]["checkpoint"]["filename"]) == 251
+
+
+def test_short_values_are_parameters_and_long_ones_are_not_cut(tracked):
+    params = tracked[0].data.params
+    assert params["model.llm.hidden_size"] == "32"
+    assert params["optim.lr"] == "0.002"
+    assert "callbacks.checkpoint.filename" not in params
+    assert max(map(len, params.values())) <= 250
+
+
+def test_metrics_are_there_per_step_and_per_epoch(client, tracked):
+    run_id = tracked[0].info.run_id
+    losses = client.get_metric_history(run_id, "train/loss")
+    assert [metric.step for metric in losses] == list(range(len(losses)))
+    assert len(losses) > 5
+    assert len(client.get_metric_history(run_id, "val/rmsle")) == 1
+
+
+def test_final_metrics_and_baselines_are_there(tracked):
+    metrics = tracked[0].data.metrics
+    assert {f"test/{name}" for name in ("rmse", "rmsle", "mae", "spearman")} <= set(metrics)
+    assert metrics["account_mean/rmsle"] > 0
+    assert metrics["constant/rmsle"] > 0
+    assert metrics["noise_floor/rmsle"] > 0
+
+
+def test_plot_and_path_of_the_artifact_are_there(files, tracked):
+    assert "predicted_against_actual.png" in files
+    assert tracked[0].data.tags["artifact"] == tracked[1].export_dir
+
+
+def test_a_finished_run_says_so(tracked):
+    assert tracked[0].info.status == "FINISHED"
+    assert tracked[0].info.end_time is not None
+
+
+def test_the_command_line_and_the_commit_are_tags(here, main, sample_overrides, sizes, database, runs_named):
+    arguments = [*sizes, *sample_overrides, *database, "run_name=tagged", "debug=limit", "logger=mlflow"]
+    assert main("train", *arguments).code == 0
+    [run] = runs_named("tagged")
+    assert run.data.tags["overrides"] == " ".join(arguments)
+    # `here` is no repository, so that there is no commit to name.
+    assert "mlflow.source.git.commit" not in run.data.tags
+
+
+def test_the_commit_of_a_repository_is_its_tag(here):
+    import subprocess
+
+    from behavesim.tracking import git_commit
+
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    assert len(git_commit()) == 40
+
+
+def test_a_run_that_breaks_is_marked_failed(here, train_tiny, database, runs_named, monkeypatch):
+    def full_disk(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(results, "export", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        train_tiny("run_name=broken", "logger=mlflow", *database)
+    [run] = runs_named("broken")
+    assert run.info.status == "FAILED"
+
+
+def test_the_environment_names_the_database(here, train_tiny, database, runs_named, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database[0].partition("=")[2])
+    train_tiny("run_name=from_environment", "logger=mlflow", "debug=limit")
+    assert len(runs_named("from_environment")) == 1
+    assert not (here / "mlflow.db").exists()
