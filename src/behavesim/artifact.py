@@ -108,7 +108,7 @@ def load_artifact(folder: Path) -> Artifact:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"ckpt={folder}: a damaged artifact ({reason}); accepted: one as training exports it") from error
+        raise UserError(f"ckpt={folder}: a damaged artifact ({reason}); accepted: one that training exports") from error
 
 
 def _read(folder: Path) -> Artifact:

@@ -7,8 +7,10 @@ from typing import Any
 
 import lightning
 import polars as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader
@@ -78,6 +80,8 @@ def read_tweets(path: Path, output: Path, **settings: Any) -> TweetTable:
         count = table.rejected["row"].n_unique()
         log.info("%s: %s of %s rows cannot be used, see %s", path, count, table.rows, output / REJECTED)
         _list_rejected(table.rejected, output)
+    if settings["labelled"] and table.frame.is_empty():
+        raise UserError(f"{path}: found {table.rows} rows, none that can be used; accepted: at least one with likes")
     return table
 
 
@@ -179,27 +183,31 @@ def trainer(
             callbacks=list(callbacks),
             default_root_dir=cfg.paths.output,
             enable_model_summary=False,
-            enable_checkpointing=bool(callbacks) and not cfg.trainer.get("fast_dev_run"),
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             use_distributed_sampler=False,  # batches are planned by the data module
             reload_dataloaders_every_n_epochs=1,  # a new epoch is a new plan, of another length
         )
     except Exception as error:
         # Hydra wraps what Lightning says of impossible settings, such as a GPU that is not there.
         reason = str(error.__cause__ or error).split("\n")[0]
-        raise UserError(f"trainer: {reason}") from error
+        found = ", ".join(f"{key}={cfg.trainer[key]}" for key in ("accelerator", "devices", "precision"))
+        raise UserError(
+            f"trainer: found {found}: {reason}; accepted: what lightning.Trainer can do here, see trainer=cpu"
+        ) from error
 
 
 def callbacks(cfg: DictConfig) -> list[lightning.Callback]:
     """The callbacks of `cfg.callbacks`; none that writes checkpoints in a one-batch run."""
-    nodes = [node for node in (cfg.callbacks or {}).values() if node is not None]
-    return [instantiate(node) for node in nodes]
+    made = [instantiate(node) for node in (cfg.callbacks or {}).values() if node is not None]
+    one_batch = cfg.trainer.get("fast_dev_run")
+    return [callback for callback in made if not (one_batch and isinstance(callback, Checkpoint))]
 
 
 def resume_path(cfg: DictConfig) -> Path | None:
     """The checkpoint that training continues from.
 
     Raises:
-        UserError: it does not exist.
+        UserError: it does not exist, or is no checkpoint.
     """
     if cfg.ckpt_path is None:
         return None
@@ -207,4 +215,9 @@ def resume_path(cfg: DictConfig) -> Path | None:
     path = folder / "last.ckpt" if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
     if not path.exists():
         raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} does not exist; accepted: last, or a .ckpt file of a run")
+    if path.is_file():
+        try:  # mapped, not read: the trainer loads it later
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:
+            raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} is damaged or no checkpoint of a run") from error
     return path

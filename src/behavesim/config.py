@@ -56,13 +56,10 @@ def _path_parts(values: Any, location: tuple[Any, ...]) -> list[Any]:
     """The parts of a location that are keys; pydantic adds names of union members, which users never wrote."""
     parts = []
     for part in location:
-        if isinstance(values, Mapping) and part in values:
+        in_list = isinstance(values, list) and isinstance(part, int) and part < len(values)
+        if in_list or (isinstance(values, Mapping) and part in values):
             values = values[part]
-        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
-            values = values[part]
-        else:
-            continue
-        parts.append(part)
+            parts.append(part)
     return parts
 
 
@@ -94,7 +91,7 @@ def _absent_files(values: Mapping[str, Any]) -> Iterator[str]:
     if _value(values, "ckpt_path") == "last":
         last = Path(str(_value(values, "paths.output"))) / "checkpoints" / "last.ckpt"
         if not last.exists():
-            yield f"ckpt_path: found last, but {last} does not exist; accepted: last with the run_name of an earlier run"
+            yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
 
 
 def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:

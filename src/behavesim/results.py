@@ -104,13 +104,15 @@ def plot(folder: Path, actual: np.ndarray, estimates: LikesEstimates, title: str
     return figure
 
 
-def optimized(cfg: DictConfig, trainer: lightning.Trainer) -> float:
-    """The value that a sweep minimises: the best epoch's for the monitored metric, else the last one logged."""
+def optimized(cfg: DictConfig, trainer: lightning.Trainer, fitted: Mapping[str, Any]) -> float:
+    """The value that a sweep minimises: the best epoch's for the monitored metric, else the last one logged.
+
+    `fitted` are the metrics at the end of training, which the trainer forgets when it tests.
+    """
     callback = trainer.checkpoint_callback
     if callback is not None and callback.monitor == cfg.optimized_metric and callback.best_model_score is not None:
         return float(callback.best_model_score)
-    if cfg.optimized_metric not in trainer.callback_metrics:
-        raise UserError(
-            f"optimized_metric: found {cfg.optimized_metric}; accepted: {', '.join(sorted(trainer.callback_metrics))}"
-        )
-    return float(trainer.callback_metrics[cfg.optimized_metric])
+    metrics = {**fitted, **trainer.callback_metrics}
+    if cfg.optimized_metric not in metrics:
+        raise UserError(f"optimized_metric: found {cfg.optimized_metric}; accepted: {', '.join(sorted(metrics))}")
+    return float(metrics[cfg.optimized_metric])

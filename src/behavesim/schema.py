@@ -29,13 +29,14 @@ Names = Annotated[list[str], Field(min_length=1)]
 class Node(BaseModel):
     """A mapping whose keys are all known."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    # Strict: the values themselves are used, and the text `no`, which could be read as false, is true in Python.
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, strict=True)
 
 
 class Target(BaseModel):
     """A node that hydra instantiates; its other keys are checked against the target's signature in `build`."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     target: str = Field(alias="_target_")
 
 

@@ -31,13 +31,14 @@ def train(cfg: "DictConfig") -> float | None:
     with results.failure_marked(logger):
         trainer = build.trainer(cfg, run_logger=logger, callbacks=callbacks)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        fitted = dict(trainer.callback_metrics)  # testing forgets them
         results.load_best(trainer, module)
         trainer.test(module, data, verbose=False)
         results.export(cfg, data, model, bins)
         scores = results.scores(cfg, data, module)
         results.record(cfg, trainer, logger, module, scores)
     report.print_results(cfg, scores)
-    return results.optimized(cfg, trainer)
+    return results.optimized(cfg, trainer, fitted)
 
 
 main = command("train", train)

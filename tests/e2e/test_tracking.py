@@ -1,15 +1,17 @@
 """What MLflow holds after a run."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from behavesim import results
+from behavesim.tracking import open_run
 
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory, train_tiny, database, runs_named):
     folder = tmp_path_factory.mktemp("tracked")
-    note = "n" * 251
     run = train_tiny(
         f"paths.output={folder / 'output'}",
         f"export_dir={folder / 'artifact'}",
@@ -17,7 +19,6 @@ def tracked(tmp_path_factory, train_tiny, database, runs_named):
         "logger=mlflow",
         *database,
         "trainer.log_every_n_steps=1",
-        f"callbacks.checkpoint.filename={note}",
     )
     [found] = runs_named("tracked")
     return found, run.cfg
@@ -28,21 +29,29 @@ def files(client, tracked):
     return {item.path for item in client.list_artifacts(tracked[0].info.run_id)}
 
 
+def downloaded(client, run_id, folder):
+    return yaml.safe_load(Path(client.download_artifacts(run_id, "config.yaml", str(folder))).read_text())
+
+
 def test_the_resolved_configuration_is_an_artifact(client, tracked, tmp_path):
-    path = client.download_artifacts(tracked[0].info.run_id, "config.yaml", str(tmp_path))
-    with open(path) as file:
-        config = yaml.safe_load(file)
+    config = downloaded(client, tracked[0].info.run_id, tmp_path)
     assert config["run_name"] == "tracked"
     assert config["export_dir"] == tracked[1].export_dir
-    assert len(config["callbacks"]["checkpoint"]["filename"]) == 251
 
 
-def test_short_values_are_parameters_and_long_ones_are_not_cut(tracked):
+def test_values_are_parameters(tracked):
     params = tracked[0].data.params
     assert params["model.llm.hidden_size"] == "32"
     assert params["optim.lr"] == "0.002"
-    assert "callbacks.checkpoint.filename" not in params
-    assert max(map(len, params.values())) <= 250
+    assert params["callbacks.checkpoint.monitor"] == "val/rmsle"
+
+
+def test_values_over_250_characters_are_no_parameters_and_never_cut(client, database, tmp_path):
+    config = {"short": "s" * 250, "node": {"long": "l" * 251}}
+    uri = database[0].partition("=")[2]
+    logger = open_run(tracking_uri=uri, experiment_name="long", run_name="a", config=config, overrides=[], resume=False)
+    assert client.get_run(logger.run_id).data.params == {"short": "s" * 250}
+    assert downloaded(client, logger.run_id, tmp_path) == config
 
 
 def test_metrics_are_there_per_step_and_per_epoch(client, tracked):

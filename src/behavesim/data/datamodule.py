@@ -118,8 +118,9 @@ class TweetDataModule(lightning.LightningDataModule):
         return self.frames["train"]["likes"].to_numpy()
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the trainer's current epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
+        """Batches of the trainer's current epoch; the same ones each epoch where it is to learn a few by heart."""
+        moves_on = self.trainer and not self.trainer.overfit_batches
+        epoch = self.trainer.current_epoch if moves_on else 0
         return tweet_loader(
             self.encoded["train"], self.encoder, self.settings, shuffle=True, seed=self.seed, epoch=epoch
         )

@@ -60,8 +60,9 @@ def read_table(
 ) -> TweetTable:
     """Read and check a table; `image_column` names paths of pictures, relative to the table's folder.
 
-    With `image_optional` a table without that column is read without pictures, which the log says. A row without likes is left out of a labelled table, never an error. Any other problem of a row that has them
-    raises with on_bad_row='error'.
+    With `image_optional` a table without that column is read without pictures, which the log says. A row without
+    likes is left out of a labelled table, never an error. Any other problem of a row that has them raises with
+    on_bad_row='error'.
 
     Raises:
         UserError: the file cannot be read, is empty or lacks columns.

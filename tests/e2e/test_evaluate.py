@@ -1,0 +1,60 @@
+"""Scores of a trained artifact on a table."""
+
+import json
+
+import polars as pl
+import pytest
+
+from behavesim.errors import UserError
+
+
+def test_metrics_of_the_whole_table_are_those_of_training(evaluate, trained, tweets, here, caplog):
+    trained_metrics = json.loads((trained.output / "metrics.json").read_text())
+    with caplog.at_level("INFO", logger="behavesim"):
+        metrics = evaluate(tweets)
+    assert metrics["n"] == trained_metrics["n"]
+    assert metrics == pytest.approx(trained_metrics, rel=1e-5)
+    written = json.loads((here / "outputs" / "evaluate" / "metrics.json").read_text())
+    assert written == metrics
+    assert list(written) == ["rmse", "rmsle", "mae", "spearman", "n"]
+    [line] = [message for message in caplog.messages if message.startswith("left out")]
+    counts = [int(word) for word in line.split() if word.isdigit()]
+    assert sum(counts) + metrics["n"] == tweets.height
+
+
+def test_metrics_are_printed(evaluate, tweets, capsys):
+    evaluate(tweets)
+    out = capsys.readouterr().out
+    for name in ("rmse", "rmsle", "mae", "spearman"):
+        assert f"\n  {name} " in out
+
+
+def test_a_new_id_does_not_make_a_trained_row_new(evaluate, tweets):
+    renumbered = tweets.with_columns(pl.col("id") + 10_000)
+    assert evaluate(renumbered)["n"] == evaluate(tweets)["n"]
+
+
+def test_a_table_of_trained_rows_alone_is_refused(evaluate, trained, tweets, here):
+    from behavesim.artifact import load_artifact
+    from behavesim.data.output import write_table
+    from behavesim.data.split import identity_hash
+    from behavesim.data.table import read_table
+
+    write_table(tweets, here / "all.parquet")
+    frame = read_table(here / "all.parquet", labelled=True).frame
+    seen = pl.Series(identity_hash(frame)).is_in(load_artifact(trained.artifact).seen["train"].tolist())
+    with pytest.raises(UserError, match=r"in.parquet: found \d+ labelled rows, all of which the artifact"):
+        evaluate(tweets.filter(seen))
+
+
+def test_unlabelled_rows_are_left_out_and_listed(evaluate, tweets, here):
+    unlabelled = tweets.with_columns(likes=pl.when(pl.col("id") % 2 == 0).then(None).otherwise("likes"))
+    assert 0 < evaluate(unlabelled)["n"] < evaluate(tweets)["n"]
+    evaluate(unlabelled)
+    rejected = pl.read_csv(here / "outputs" / "evaluate" / "rejected_rows.csv")
+    assert rejected["id"].to_list() == list(range(2, 201, 2))
+
+
+def test_unlabelled_likes_alone_are_refused(evaluate, tweets):
+    with pytest.raises(UserError, match="likes"):
+        evaluate(tweets.with_columns(likes=pl.lit(None, dtype=pl.Int64)))

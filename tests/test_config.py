@@ -1,0 +1,165 @@
+"""Every file under conf/, and what the schema says of wrong values."""
+
+import copy
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from pydantic import BaseModel
+
+from behavesim import build
+from behavesim.cli import CONF, compose
+from behavesim.config import validate
+from behavesim.errors import UserError
+from behavesim.schema import SCHEMAS
+
+COMMANDS = sorted(SCHEMAS)
+FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.rglob("*.yaml"))
+CHOICES = [str(path).split("/") for path in FILES if path.parent.name and path.parent.name not in ("hydra", "paths")]
+
+
+@pytest.fixture(scope="module")
+def given_paths(sample_table, tmp_path_factory):
+    """What each command cannot do without."""
+    table, folder = sample_table.source, tmp_path_factory.mktemp("given")
+    sample = [f"data.sample.folder={table.parent}", "data.sample.rows=200"]
+    return {
+        "train": sample,
+        "tweets": [f"data.path={table}"],
+        "evaluate": [f"ckpt={folder}", f"data.path={table}"],
+        "predict": [f"ckpt={folder}", f"input={table}", "output=out.csv"],
+    }
+
+
+def instantiate(cfg):
+    """All that training makes of a configuration before it trains."""
+    build.check_targets(cfg)
+    data = build.datamodule(cfg)
+    model, _ = build.model(cfg, data)
+    assert build.module(cfg, model).configure_optimizers
+    build.logger(cfg)
+    return build.trainer(cfg, callbacks=build.callbacks(cfg))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_composes_and_validates(given_paths, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build.check_targets(compose(name, given_paths[name]))
+
+
+@pytest.mark.parametrize(("group", "option"), CHOICES, ids=str)
+def test_every_file_composes_validates_and_instantiates(given_paths, group, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    choice = f"+{group}={option}" if group == "experiment" else f"{group}={option}"
+    if choice == "data=scored":
+        for name in ("evaluate", "predict"):
+            build.check_targets(compose(name, given_paths[name]))
+        return
+    logger = [] if group == "logger" else ["logger=none"]
+    cfg = compose("train", [*given_paths["tweets" if choice == "data=tweets" else "train"], choice, *logger])
+    if choice == "trainer=gpu" and not torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"^trainer: found accelerator=gpu, .*; accepted: .*trainer=cpu") as caught:
+            instantiate(cfg)
+        assert len(str(caught.value).splitlines()) == 1
+        return
+    instantiate(cfg)
+
+
+def test_every_folder_of_choices_is_reachable():
+    roots = [OmegaConf.load(CONF / f"{name}.yaml") for name in COMMANDS]
+    named = {next(iter(entry)) for root in roots for entry in root.defaults if not isinstance(entry, str)}
+    # Recipes are added: +experiment=name.
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"experiment"} == named
+
+
+def composed(name, given_paths):
+    return OmegaConf.to_container(compose(name, given_paths[name]), resolve=True)
+
+
+def leaves(schema, place=()):
+    """Every key of a schema that holds a value of its own, with its type."""
+    for name, field in schema.model_fields.items():
+        key = (*place, field.alias or name)
+        node = node_of(field.annotation)
+        yield from leaves(node, key) if node is not None else [key]
+
+
+def node_of(annotation):
+    if get_origin(annotation) is Annotated:
+        return node_of(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return next((found for part in get_args(annotation) if (found := node_of(part))), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+LEAVES = [(name, key) for name in COMMANDS for key in leaves(SCHEMAS[name]) if key != ("callbacks",)]
+
+
+@pytest.mark.parametrize(("name", "key"), LEAVES, ids=lambda part: part if isinstance(part, str) else ".".join(part))
+def test_a_wrong_type_is_reported_with_its_key(given_paths, name, key):
+    values = composed(name, given_paths)
+    node = values
+    for part in key[:-1]:
+        node = node[part]
+    node[key[-1]] = {"wrong": 1}
+    with pytest.raises(UserError) as caught:
+        validate(name, values)
+    place = ".".join(key)
+    assert any(line.startswith((f"{place}: found ", f"{place}.wrong: ")) for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize(("name", "key"), LEAVES, ids=lambda part: part if isinstance(part, str) else ".".join(part))
+def test_a_missing_key_is_reported(given_paths, name, key):
+    values = composed(name, given_paths)
+    node = values
+    for part in key[:-1]:
+        node = node[part]
+    if key[-1] not in node or key[-1] in ("tracking_uri", "experiment_name"):
+        return
+    del node[key[-1]]
+    with pytest.raises(UserError, match=rf"(?m)^{'.'.join(key)}: found nothing; accepted: a value"):
+        validate(name, values)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    wrong=st.one_of(
+        st.text(), st.lists(st.integers()), st.booleans(), st.floats(), st.dictionaries(st.text(), st.none())
+    )
+)
+def test_a_count_takes_nothing_but_a_whole_number(given_paths, wrong):
+    values = copy.deepcopy(VALUES.setdefault("train", composed("train", given_paths)))
+    values["model"]["llm"]["layers"] = wrong
+    with pytest.raises(UserError, match=r"(?m)^model\.llm\.layers"):
+        validate("train", values)
+
+
+VALUES = {}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["data.validation=0.5", "data.test=0.5"], "data.validation, data.test: found 0.5 and 0.5"),
+        (["data=sample", "data.path=pyproject.toml"], "data.path: found pyproject.toml with data=sample"),
+        (["model.train=[lora,head]"], "model.train: found lora with model.lora.r=0"),
+        (["model.train=[llm,lora]", "model.lora.r=8"], "model.train: found llm and lora"),
+        (["model.llm.hidden_size=30"], "model.llm.hidden_size: found 30 with 4 heads; accepted: a multiple"),
+        (["model.vision.width=33"], "model.vision.width: found 33 with 2 heads; accepted: a multiple"),
+        (["model.vision.image_size=33"], "model.vision.image_size: found 33 with patch_size 8; accepted: a multiple"),
+        (["debug=fdr", "ckpt_path=some.ckpt"], "ckpt_path: found with debug=fdr"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_impossible_pairs_are_reported(overrides, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    with pytest.raises(UserError) as caught:
+        compose("train", overrides)
+    assert str(caught.value).startswith(line)
+    assert len(str(caught.value).splitlines()) == 1
