@@ -54,6 +54,8 @@ def tiny_model():
             "bins": LikesBins.fit(np.geomspace(1, 10_000, 400) - 1, 12),
             "frames": 1,
             "token_dropout": 0.0,
+            "metadata_dropout": 0.0,
+            "head_dropout": 0.0,
             "train": ["vision", "projector", "llm", "head"],
             "vocab_size": 300,
             "features": 5,

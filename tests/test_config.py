@@ -149,9 +149,18 @@ VALUES = {}
         (["data=sample", "data.path=pyproject.toml"], "data.path: found pyproject.toml with data=sample"),
         (["model.train=[lora,head]"], "model.train: found lora with model.lora.r=0"),
         (["model.train=[llm,lora]", "model.lora.r=8"], "model.train: found llm and lora"),
-        (["model.llm.hidden_size=30"], "model.llm.hidden_size: found 30 with 4 heads; accepted: a multiple"),
-        (["model.vision.width=33"], "model.vision.width: found 33 with 2 heads; accepted: a multiple"),
-        (["model.vision.image_size=33"], "model.vision.image_size: found 33 with patch_size 8; accepted: a multiple"),
+        (
+            ["model.llm.hidden_size=30", "model.llm.heads=4"],
+            "model.llm.hidden_size: found 30 with 4 heads; accepted: a multiple",
+        ),
+        (
+            ["model.vision.width=33", "model.vision.heads=2"],
+            "model.vision.width: found 33 with 2 heads; accepted: a multiple",
+        ),
+        (
+            ["model.vision.image_size=33", "model.vision.patch_size=8"],
+            "model.vision.image_size: found 33 with patch_size 8; accepted: a multiple",
+        ),
         (["debug=fdr", "ckpt_path=some.ckpt"], "ckpt_path: found with debug=fdr"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -109,9 +109,7 @@ def scored_tweets(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: 
 def scored_loader(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> DataLoader[Batch]:
     """Batches of a table's rows for a trained model."""
     model = artifact.model
-    settings = LoaderSettings(
-        cfg.data.tokens_per_batch, cfg.data.num_workers, model.frames, model.vision.image_size
-    )
+    settings = LoaderSettings(cfg.data.tokens_per_batch, cfg.data.num_workers, model.frames, model.vision.image_size)
     return tweet_loader(artifact.encoder.encode(with_media(frame)), artifact.encoder, settings)
 
 

@@ -120,6 +120,8 @@ class Model(Node):
     head: Literal["histogram"]
     bins: Annotated[int, Field(ge=3)]
     token_dropout: Rate
+    metadata_dropout: Rate
+    head_dropout: Rate
 
 
 class Task(Node):

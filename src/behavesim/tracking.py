@@ -46,9 +46,7 @@ def open_run(
     return MLFlowLogger(experiment_name=experiment_name, tracking_uri=uri, run_id=run_id)
 
 
-def log_results(
-    logger: Logger | None, *, metrics: Mapping[str, float], figure: Figure, artifact: Path
-) -> None:
+def log_results(logger: Logger | None, *, metrics: Mapping[str, float], figure: Figure, artifact: Path) -> None:
     """Final metrics, the predicted-against-actual plot and the artifact's path."""
     if logger is None:
         return

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file, save_file
 
+from behavesim import artifact
 from behavesim.errors import UserError
 
 
@@ -90,3 +91,13 @@ def test_a_missing_weight_is_no_random_one(predict, tweets, copy):
     save_file(weights, copy / "model.safetensors")
     with pytest.raises(UserError, match=r"damaged artifact .*disagree on 1 weights"):
         predict(tweets, f"ckpt='{copy}'")
+
+
+def test_a_run_that_fails_leaves_the_artifact_of_before(here, train_tiny, monkeypatch):
+    (here / "mine").mkdir()
+    (here / "mine" / "old").write_text("old")
+    monkeypatch.setattr(artifact, "save_file", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space"):
+        train_tiny("export_dir=mine", "debug=limit")
+    assert [path.name for path in (here / "mine").iterdir()] == ["old"]
+    assert not [path for path in here.iterdir() if "partial" in path.name]

@@ -247,15 +247,3 @@ def test_a_cut_checkpoint_is_one_line(here, main, train_tiny):
     train_tiny("run_name=a")
     path.write_bytes(path.read_bytes()[:-5000])
     refused(main("train", "run_name=a", "logger=none", "ckpt_path=last"), "last.ckpt is damaged or no checkpoint")
-
-
-def test_a_run_that_fails_leaves_the_artifact_of_before(here, train_tiny, monkeypatch):
-    from behavesim import artifact
-
-    (here / "mine").mkdir()
-    (here / "mine" / "old").write_text("old")
-    monkeypatch.setattr(artifact, "save_file", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
-    with pytest.raises(OSError, match="no space"):
-        train_tiny("export_dir=mine", "debug=limit")
-    assert [path.name for path in (here / "mine").iterdir()] == ["old"]
-    assert not [path for path in here.iterdir() if "partial" in path.name]

@@ -42,7 +42,7 @@ def test_the_resolved_configuration_is_an_artifact(client, tracked, tmp_path):
 def test_values_are_parameters(tracked):
     params = tracked[0].data.params
     assert params["model.llm.hidden_size"] == "32"
-    assert params["optim.lr"] == "0.002"
+    assert float(params["optim.lr"]) == tracked[1].optim.lr
     assert params["callbacks.checkpoint.monitor"] == "val/rmsle"
 
 

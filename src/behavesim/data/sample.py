@@ -33,8 +33,8 @@ WEEKDAY = np.array([-0.15, -0.05, 0.0, 0.05, 0.1, 0.15, -0.1])  # Monday first
 MEDIA = {"none": -0.3, "photo": 0.0, "photos": 0.1, "video": 0.3, "gif": 0.15}
 MEDIA_SHARE = (0.12, 0.55, 0.13, 0.14, 0.06)
 MISSING_PICTURE = 0.05  # of the tweets with media
-PALETTE_EFFECT = {"warm": 0.45, "cold": -0.45}
-SUBJECT_EFFECT = {"face": 0.5, "sun": 0.15, "chart": -0.15, "text": -0.5}
+PALETTE_EFFECT = {"warm": 0.53, "cold": -0.53}
+SUBJECT_EFFECT = {"face": 0.28, "sun": 0.08, "chart": -0.08, "text": -0.28}
 
 SUFFIXES = ("", "_studio", "_daily", "_support")  # accounts of a company: the first four have all, the others three
 README = f"""# Synthetic tweets
@@ -158,7 +158,7 @@ def _write_pictures(rng: np.random.Generator, folder: Path, posts: pl.DataFrame,
             draw_picture(rng, subject, palette).save(folder / name, compress_level=1)  # noise: more is only slower
 
 
-def generate_sample(folder: Path, *, rows: int = 3000, seed: int = 0) -> Path:
+def generate_sample(folder: Path, *, rows: int = 3200, seed: int = 0) -> Path:
     """Write the table, its pictures, the oracle and a README into `folder`, made if missing; return the table's path.
 
     The same rows and seed give the same bytes. `sample.json` is written last: where it stands, the rest is complete.
@@ -193,7 +193,7 @@ def _is_current(folder: Path, rows: int, seed: int) -> bool:
     return stamp.is_file() and stamp.read_text(encoding="utf-8") == _stamp(rows, seed)
 
 
-def ensure_sample(folder: Path, *, rows: int = 3000, seed: int = 0) -> Path:
+def ensure_sample(folder: Path, *, rows: int = 3200, seed: int = 0) -> Path:
     """Generate the sample unless `folder` already holds this version, rows and seed; return the table's path.
 
     Safe for several processes at once: one generates, under the lock `<folder>.lock`, and the folder appears whole.

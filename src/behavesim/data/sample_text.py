@@ -87,12 +87,12 @@ class Cue(NamedTuple):
 
 
 CUES = (
-    Cue("giveaway", 0.5, 0.11, ("Enter our giveaway now.", "A giveaway for {people}!")),
-    Cue("thank you", 0.3, 0.15, ("A big thank you, everyone!", "To {people}: thank you.")),
-    Cue("sneak peek", 0.25, 0.12, ("A sneak peek follows.", "Only here: one sneak peek.")),
-    Cue("?", 0.15, 0.18, ("Which {thing} are yours?", "Ready for {adjective} {thing}?", "What would you change?")),
-    Cue("hiring", -0.2, 0.14, ("We are hiring right now.", "Now hiring {number} people.")),
-    Cue("webinar", -0.35, 0.14, ("Webinar on {adjective} {thing}.", "Register for webinar {number}.")),
+    Cue("giveaway", 0.4, 0.11, ("Enter our giveaway now.", "A giveaway for {people}!")),
+    Cue("thank you", 0.25, 0.15, ("A big thank you, everyone!", "To {people}: thank you.")),
+    Cue("sneak peek", 0.2, 0.12, ("A sneak peek follows.", "Only here: one sneak peek.")),
+    Cue("?", 0.12, 0.18, ("Which {thing} are yours?", "Ready for {adjective} {thing}?", "What would you change?")),
+    Cue("hiring", -0.15, 0.14, ("We are hiring right now.", "Now hiring {number} people.")),
+    Cue("webinar", -0.3, 0.14, ("Webinar on {adjective} {thing}.", "Register for webinar {number}.")),
 )
 
 

@@ -23,6 +23,8 @@ def git_tiny(
     bins: LikesBins,
     frames: int,
     token_dropout: float,
+    metadata_dropout: float,
+    head_dropout: float,
     train: Sequence[str],
     vocab_size: int,
     features: int,
@@ -30,7 +32,7 @@ def git_tiny(
     """A small GIT-LLM with random weights.
 
     Args:
-        vision, llm, lora, frames, token_dropout, train: as in `conf/model/git_tiny.yaml`.
+        vision, llm, lora, frames, train and the dropouts: as in `conf/model/git_tiny.yaml`.
         projector, head: the schema accepts one of each so far.
         bins: support of the predicted distribution.
         vocab_size: of the tokenizer in use, at most `llm.vocab_size`.
@@ -46,8 +48,8 @@ def git_tiny(
         vision=tower,
         projector=LinearProjector(tower.width, hidden_size),
         llm=language_model,
-        head=HistogramHead(hidden_size, bins),
-        metadata=MetadataProjector(features, hidden_size, dropout=0.1),
+        head=HistogramHead(hidden_size, bins, dropout=head_dropout),
+        metadata=MetadataProjector(features, hidden_size, dropout=metadata_dropout),
         frames=frames,
         token_dropout=token_dropout,
     )

@@ -21,11 +21,20 @@ class HistogramHead(nn.Module):
     Args:
         hidden_size: D.
         bins: support of the distribution, K bins.
+        dropout: share of the state that is hidden in training.
         smoothing: standard deviation of the smoothed target, in bin widths.
         prior_sigma: standard deviation of log1p likes around the prior at the start of training; it is learned.
     """
 
-    def __init__(self, hidden_size: int, bins: LikesBins, *, smoothing: float = 1.0, prior_sigma: float = 1.0) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        bins: LikesBins,
+        *,
+        dropout: float = 0.0,
+        smoothing: float = 1.0,
+        prior_sigma: float = 1.0,
+    ) -> None:
         super().__init__()
         edges = torch.tensor(bins.edges)
         self.smoothing = smoothing
@@ -34,6 +43,7 @@ class HistogramHead(nn.Module):
         self.register_buffer("centres", (edges[:-1] + edges[1:]) / 2, persistent=False)  # [K]
         self.register_buffer("likes", torch.tensor(bins.likes), persistent=False)  # [K]
         self.register_buffer("log_likes", torch.tensor(bins.log_likes), persistent=False)  # [K]
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(hidden_size, len(bins.likes))
         nn.init.zeros_(self.linear.weight)  # the first prediction is the prior, or uniform without one
         nn.init.zeros_(self.linear.bias)
@@ -41,7 +51,7 @@ class HistogramHead(nn.Module):
 
     def forward(self, state: Tensor, prior: Tensor | None = None) -> Tensor:
         """State [B, D] and prior [B] in log1p likes (or None) → logits [B, K] in fp32."""
-        logits = self.linear(state).float()
+        logits = self.linear(self.dropout(state)).float()
         if prior is not None:
             logits = logits - ((self.centres - prior[:, None].float()) / self.log_sigma.exp()).square() / 2
         return logits
