@@ -205,7 +205,7 @@ def resume_path(cfg: DictConfig) -> Path | None:
     """The checkpoint that training continues from.
 
     Raises:
-        UserError: it does not exist, or is no checkpoint.
+        UserError: it does not exist.
     """
     if cfg.ckpt_path is None:
         return None
@@ -213,9 +213,26 @@ def resume_path(cfg: DictConfig) -> Path | None:
     path = folder / "last.ckpt" if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
     if not path.exists():
         raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} does not exist; accepted: last, or a .ckpt file of a run")
-    if path.is_file():
-        try:  # mapped, not read: the trainer loads it later
-            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:
-            raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} is damaged or no checkpoint of a run") from error
     return path
+
+
+def check_fits(checkpoint: Path | None, likes_module: LikesModule) -> None:
+    """The weights of a checkpoint that training continues from against the model of this configuration.
+
+    Raises:
+        UserError: it is no checkpoint, or one of another model.
+    """
+    if checkpoint is None:
+        return
+    try:  # mapped, not read: the trainer loads it later
+        found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+    except Exception as error:
+        raise UserError(f"ckpt_path: {checkpoint} is damaged or no checkpoint; accepted: one of a run") from error
+    shapes = {name: tensor.shape for name, tensor in found.items()}
+    wanted = {name: tensor.shape for name, tensor in likes_module.state_dict().items()}
+    odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if odd:
+        raise UserError(
+            f"ckpt_path: {checkpoint} holds another model ({len(odd)} weights differ, such as {odd[0]}); "
+            "accepted: the model settings of the run that is continued"
+        )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from behavesim.errors import UserError
 from behavesim.schema import MISSING, SCHEMAS, Node
 
+MONITORED = ("train/loss", "val/loss", "val/rmsle", "val/rmse", "val/mae", "val/spearman")
 TABLES = "a file ending in .xlsx, .csv or .parquet"
 
 
@@ -117,5 +118,13 @@ def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
     size, patch = at("model.vision.image_size"), at("model.vision.patch_size")
     if isinstance(size, int) and isinstance(patch, int) and patch > 0 and size % patch:
         yield f"model.vision.image_size: found {size} with patch_size {patch}; accepted: a multiple of the patch size"
+    for key in ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if at(f"trainer.{key}") == 0 and "model" in values:
+            yield f"trainer.{key}: found 0; accepted: more, training ends with validation and test"
+    callbacks = at("callbacks") if isinstance(at("callbacks"), Mapping) else {}
+    monitors = {f"callbacks.{name}.monitor": _value(node or {}, "monitor") for name, node in callbacks.items()}
+    for key, metric in {**monitors, "optimized_metric": at("optimized_metric")}.items():
+        if metric is not None and metric not in MONITORED:
+            yield f"{key}: found {metric}; accepted: {', '.join(MONITORED)}"
     if at("trainer.fast_dev_run") and at("ckpt_path"):
         yield "ckpt_path: found with debug=fdr; accepted: one of them, a one-batch run continues nothing"

@@ -26,6 +26,7 @@ def train(cfg: "DictConfig") -> float | None:
     if cfg.dry_run:
         return None
     module = build.module(cfg, model)
+    build.check_fits(resume, module)
     callbacks = build.callbacks(cfg)
     logger = build.logger(cfg)
     with results.failure_marked(logger):

@@ -160,7 +160,7 @@ def test_bad_likes_are_an_error_that_names_row_and_cell(tmp_path, likes, found):
             read(tmp_path, frame, name)
         text = str(error.value)
         assert f"{name}, row 17, column likes: found {found}" in text and "\n" not in text
-        accepted = "accepted: a whole number, 0 or more (3 such rows in all; data.on_bad_row=skip trains without them)"
+        accepted = "accepted: a whole number, 0 or more (3 such rows in all; data.on_bad_row=skip leaves them out)"
         assert text.endswith(accepted)
         assert error.value.rejected["row"].to_list() == [17, 18, 19]
     table = read(tmp_path, frame, on_bad_row="skip")

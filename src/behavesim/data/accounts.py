@@ -33,7 +33,7 @@ class AccountStatistics:
         """Statistics of rows outside training: [N, 4], see `_columns`."""
         accounts = [self.accounts.get(name, (0.0, 0)) for name in frame["username"]]
         companies = [self.companies.get(name, (0.0, 0)) for name in frame["company"]]
-        return _columns(np.array(accounts), np.array(companies), self.overall)
+        return _columns(np.array(accounts).reshape(-1, 2), np.array(companies).reshape(-1, 2), self.overall)
 
     def out_of_fold(self, frame: pl.DataFrame, seed: int) -> np.ndarray:
         """Statistics of the training rows themselves, each from the other folds: [N, 4].

@@ -11,7 +11,7 @@ from behavesim.errors import UserError
 def load_picture(path: str | Path, size: int) -> np.ndarray:
     """Decode a picture and fit it to a square: uint8 [3, size, size].
 
-    The shorter side is scaled to `size` and the middle is kept, as CLIP's own preprocessing does.
+    The middle square is kept and scaled, which is CLIP's own preprocessing up to a fraction of a pixel.
 
     Raises:
         UserError: the file is missing or no picture.
@@ -23,9 +23,8 @@ def load_picture(path: str | Path, size: int) -> np.ndarray:
             picture = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: no readable picture ({error}); accepted: a picture that Pillow opens") from error
-    scale = size / min(picture.size)
-    width, height = (max(size, round(side * scale)) for side in picture.size)
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size))).transpose(2, 0, 1)
+    # Cropping before scaling: a very long thin picture would otherwise grow to an enormous one.
+    side = min(picture.size)
+    left, top = ((length - side) / 2 for length in picture.size)
+    box = (left, top, left + side, top + side)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=box)).transpose(2, 0, 1)

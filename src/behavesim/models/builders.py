@@ -29,14 +29,9 @@ def git_tiny(
     vocab_size: int,
     features: int,
 ) -> GitModel:
-    """A small GIT-LLM with random weights.
+    """A small GIT-LLM with random weights; settings as in `conf/model/git_tiny.yaml`.
 
-    Args:
-        vision, llm, lora, frames, train and the dropouts: as in `conf/model/git_tiny.yaml`.
-        projector, head: the schema accepts one of each so far.
-        bins: support of the predicted distribution.
-        vocab_size: of the tokenizer in use, at most `llm.vocab_size`.
-        features: how many numbers describe a tweet.
+    `bins`, `vocab_size` (of the tokenizer in use) and `features` (numbers of a tweet) are what the data decides.
     """
     hidden_size = llm["hidden_size"]
     tower = tiny_tower(**vision)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
+from transformers import PreTrainedModel
 
 from behavesim.errors import UserError
 
 
-def add_lora(llm: nn.Module, *, r: int, alpha: float, dropout: float, target_modules: Sequence[str]) -> None:
+def add_lora(llm: PreTrainedModel, *, r: int, alpha: float, dropout: float, target_modules: Sequence[str]) -> None:
     """Put low-rank adapters (Hu et al. 2021) into `llm`, in place.
 
     The caller hands over the language model itself, never the whole model: names such as `q_proj` also occur in
@@ -17,7 +18,9 @@ def add_lora(llm: nn.Module, *, r: int, alpha: float, dropout: float, target_mod
     Raises:
         UserError: a target that names no module of the language model.
     """
-    names = {name.rsplit(".", 1)[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
+    # Of the decoder alone: an adapter on the vocabulary layer would never be reached by a head that reads states.
+    modules = llm.get_decoder().named_modules()
+    names = {name.rsplit(".", 1)[-1] for name, module in modules if isinstance(module, nn.Linear)}
     unknown = [target for target in target_modules if target not in names]
     if unknown:
         raise UserError(
