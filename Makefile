@@ -21,13 +21,13 @@ setup: .venv/.installed ## Create .venv and install the package with its develop
 	$(RUN) pip install --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-# Evaluation comes last, so that its table is what stays on the screen; rows of the training are left out of it.
 demo: setup ## Train on the built-in sample, predict, evaluate
 	$(RUN) behavesim.train run_name=demo
 	$(RUN) behavesim.predict ckpt=checkpoints/demo input=$(SAMPLE) output=predictions.csv run_name=demo_predict
 	$(RUN) behavesim.evaluate ckpt=checkpoints/demo data.path=$(SAMPLE) run_name=demo_evaluate
 	@echo
-	@echo "baselines    the table that training printed above"
+	@cat outputs/demo/results.txt
+	@echo
 	@echo "artifact     checkpoints/demo"
 	@echo "predictions  predictions.csv"
 	@echo "tracking     make ui, then http://127.0.0.1:$(PORT)"

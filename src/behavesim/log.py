@@ -35,14 +35,22 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", message=pattern)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table: text left, numbers right with four significant digits."""
+def table_text(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as text: first column left, numbers right with four significant digits."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console().print(table)
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print `table_text`."""
+    print(table_text(title, columns, rows), flush=True)
 
 
 def _cell(value: object) -> str:

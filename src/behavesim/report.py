@@ -5,11 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from behavesim.data.datamodule import TweetDataModule
-from behavesim.log import log, print_table
+from behavesim.log import log, print_table, table_text
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import parameter_table
 from behavesim.results import Scores
 
+RESULTS = "results.txt"  # the table that training ends with
 COLUMNS = ("rmsle", "rmse", "mae", "spearman")
 
 
@@ -37,9 +38,11 @@ def _with_total(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
 def print_results(cfg: DictConfig, scores: Scores) -> None:
     """The test scores beside the baselines, and where everything lies."""
     rows = [(name, *(metrics.get(column) for column in COLUMNS)) for name, metrics in scores.items()]
-    print_table(f"Test, {scores['model']['n']:,} rows", ("", *COLUMNS), rows)
+    text = table_text(f"{cfg.run_name}: test, {scores['model']['n']:,} rows", ("", *COLUMNS), rows)
+    print(text, flush=True)
+    (Path(cfg.paths.output) / RESULTS).write_text(text + "\n")
     log.info("rmsle: root mean square error of log1p(likes); each score reads its own estimate of the distribution")
+    log.info("results   %s", Path(cfg.paths.output) / RESULTS)
     log.info("artifact  %s", Path(cfg.export_dir))
-    log.info("outputs   %s", Path(cfg.paths.output))
     if cfg.logger.name == "mlflow":
         log.info("tracking  %s (make ui opens it)", cfg.logger.tracking_uri)

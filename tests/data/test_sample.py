@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_ones(tmp_path
 
 def test_columns_and_sizes(table, oracle):
     assert table.columns == COLUMNS
-    assert table["id"].to_list() == list(range(1, 3001)) == oracle["id"].to_list()
+    assert table["id"].to_list() == list(range(1, 3201)) == oracle["id"].to_list()
     assert table["likes"].dtype == pl.Int64 and table["likes"].min() >= 0
     assert 40 <= table["likes"].median() <= 90
     assert table["username"].n_unique() == 40 and table["inferred company"].n_unique() == 12

@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from behavesim.cli import compose
+from behavesim.errors import UserError
 
 
 def metrics_of(run):
@@ -18,7 +19,7 @@ def metrics_of(run):
 def test_no_arguments_mean_the_sample_on_a_cpu(here):
     cfg = compose("train")
     assert cfg.model._target_ == "behavesim.models.builders.git_tiny"
-    assert cfg.data.sample.rows == 3000
+    assert cfg.data.sample.rows == 3200
     assert cfg.data.path is None
     assert cfg.task.name == "behaviour"
     assert (cfg.trainer.accelerator, cfg.trainer.devices) == ("cpu", 1)
@@ -118,12 +119,23 @@ def test_lora_trains_and_comes_back_from_its_artifact(here, train_tiny, predict,
     assert predictions["likes"].n_unique() > 100
 
 
-@pytest.mark.parametrize("key", ["optimized_metric=val/rmse", "optimized_metric=test/rmsle"])
-def test_the_objective_is_the_metric_that_was_asked_for(here, train_tiny, key):
-    run = train_tiny(key, "run_name=a", "logger=csv")
+def test_the_objective_is_the_metric_that_was_asked_for(here, train_tiny):
+    run = train_tiny("optimized_metric=val/rmse", "run_name=a", "logger=csv")
     [table] = (here / "outputs" / "a").rglob("metrics.csv")
-    logged = pl.read_csv(table)[key.partition("=")[2]].drop_nulls()
+    logged = pl.read_csv(table)["val/rmse"].drop_nulls()
     assert run.objective == pytest.approx(logged[-1], rel=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["optimized_metric=test/rmsle", "callbacks.checkpoint.monitor=test/rmsle"])
+def test_nothing_is_chosen_on_the_test_split(here, setting):
+    with pytest.raises(UserError, match=r"found test/rmsle; accepted: .*val/rmsle"):
+        compose("train", [setting])
+
+
+def test_a_run_is_not_continued_with_another_model(here, train_tiny):
+    train_tiny("run_name=a", "logger=none")
+    with pytest.raises(UserError, match="ckpt_path: .* holds another model"):
+        train_tiny("run_name=a", "logger=none", "ckpt_path=last", "model.llm.hidden_size=64")
 
 
 def test_the_artifact_keeps_the_configuration_it_was_trained_with(trained):
