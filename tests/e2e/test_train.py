@@ -134,7 +134,7 @@ def test_nothing_is_chosen_on_the_test_split(here, setting):
 
 def test_a_run_is_not_continued_with_another_model(here, train_tiny):
     train_tiny("run_name=a", "logger=none")
-    with pytest.raises(UserError, match="ckpt_path: .* holds another model"):
+    with pytest.raises(UserError, match=r"ckpt_path: .* holds another model"):
         train_tiny("run_name=a", "logger=none", "ckpt_path=last", "model.llm.hidden_size=64")
 
 
