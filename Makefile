@@ -47,7 +47,7 @@ format: setup ## Put style and format right where ruff can
 	$(BIN)/ruff format .
 
 ui: setup ## Open MLflow's page on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT)
+	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port $(PORT)
 
 clean: ## Remove caches and build files; data, outputs, checkpoints and mlflow.db stay
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

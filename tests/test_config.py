@@ -40,7 +40,7 @@ def instantiate(cfg):
     build.check_targets(cfg)
     data = build.datamodule(cfg)
     model, _ = build.model(cfg, data)
-    assert build.module(cfg, model).configure_optimizers
+    assert build.module(cfg, model, data).configure_optimizers
     build.logger(cfg)
     return build.trainer(cfg, callbacks=build.callbacks(cfg))
 

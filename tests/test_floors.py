@@ -13,7 +13,7 @@ FLOORS = (
     {"data", "models", "metrics"},
     {"training"},
     {"tracking"},
-    {"artifact", "build", "scoring", "results", "report"},
+    {"artifact", "build", "scoring", "results", "report", "resume"},
     {"cli", "train", "evaluate", "predict"},
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers

@@ -68,14 +68,16 @@ def save_artifact(artifact: Artifact, folder: Path) -> None:
     """Write `folder`; one that exists is replaced as a whole, once the new one is complete."""
     folder = folder.absolute()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    replaced = temporary.with_suffix(".replaced")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         _write(artifact, temporary)
         if folder.exists():
             log.info("%s exists and is replaced", folder)
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         temporary.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning
 import polars as pl
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import Checkpoint
@@ -29,6 +28,16 @@ from behavesim.models.git import GitModel
 from behavesim.training.module import LikesModule
 
 REJECTED = "rejected_rows.csv"
+# Arguments of the trainer that other nodes of the configuration decide.
+RESERVED = (
+    "callbacks",
+    "logger",
+    "default_root_dir",
+    "enable_model_summary",
+    "enable_checkpointing",
+    "use_distributed_sampler",
+    "reload_dataloaders_every_n_epochs",
+)
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
@@ -66,6 +75,8 @@ def _target_problems(place: str, node: Mapping[str, Any]) -> list[str]:
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
         return []
     keys = [key for key in node if not key.startswith("_") and key not in accepted]
+    accepted = [key for key in accepted if key not in RESERVED]
+    keys += [key for key in node if place == "trainer" and key in RESERVED]
     return [f"{place}.{key}: no such argument; accepted: {', '.join(accepted)}" for key in keys]
 
 
@@ -94,6 +105,8 @@ def scored_tweets(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: 
     """A table read as `cfg.data` says for a trained model, with pictures where the model was trained with some."""
     given, trained = cfg.data.image_column, artifact.config["data"]
     automatic = given == "artifact"
+    if given is not None and not automatic and not (trained["use_images"] and trained["image_column"]):
+        raise UserError(f"data.image_column: found {given}; accepted: null, {cfg.ckpt} was trained without pictures")
     if automatic:
         given = trained["image_column"] if trained["use_images"] else None
     return read_tweets(
@@ -147,10 +160,14 @@ def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
     return build_model(plain(cfg.model), data.encoder, bins), bins
 
 
-def module(cfg: DictConfig, git_model: GitModel) -> LikesModule:
-    """The LightningModule around a model."""
+def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> LikesModule:
+    """The LightningModule around a model, which remembers the rows that it is trained on."""
     return LikesModule(
-        git_model, instantiate(cfg.optim.optimizer), warmup=cfg.optim.warmup, schedule=cfg.optim.schedule
+        git_model,
+        instantiate(cfg.optim.optimizer),
+        warmup=cfg.optim.warmup,
+        schedule=cfg.optim.schedule,
+        data_digest=data.digest,
     )
 
 
@@ -196,43 +213,14 @@ def trainer(
 
 def callbacks(cfg: DictConfig) -> list[lightning.Callback]:
     """The callbacks of `cfg.callbacks`; none that writes checkpoints in a one-batch run."""
-    made = [instantiate(node) for node in (cfg.callbacks or {}).values() if node is not None]
+    made = [_callback(name, node) for name, node in (cfg.callbacks or {}).items() if node is not None]
     one_batch = cfg.trainer.get("fast_dev_run")
     return [callback for callback in made if not (one_batch and isinstance(callback, Checkpoint))]
 
 
-def resume_path(cfg: DictConfig) -> Path | None:
-    """The checkpoint that training continues from.
-
-    Raises:
-        UserError: it does not exist.
-    """
-    if cfg.ckpt_path is None:
-        return None
-    folder = Path(cfg.paths.output) / "checkpoints"
-    path = folder / "last.ckpt" if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
-    if not path.exists():
-        raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} does not exist; accepted: last, or a .ckpt file of a run")
-    return path
-
-
-def check_fits(checkpoint: Path | None, likes_module: LikesModule) -> None:
-    """The weights of a checkpoint that training continues from against the model of this configuration.
-
-    Raises:
-        UserError: it is no checkpoint, or one of another model.
-    """
-    if checkpoint is None:
-        return
-    try:  # mapped, not read: the trainer loads it later
-        found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+def _callback(name: str, node: DictConfig) -> lightning.Callback:
+    try:
+        return instantiate(node)
     except Exception as error:
-        raise UserError(f"ckpt_path: {checkpoint} is damaged or no checkpoint; accepted: one of a run") from error
-    shapes = {name: tensor.shape for name, tensor in found.items()}
-    wanted = {name: tensor.shape for name, tensor in likes_module.state_dict().items()}
-    odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
-    if odd:
-        raise UserError(
-            f"ckpt_path: {checkpoint} holds another model ({len(odd)} weights differ, such as {odd[0]}); "
-            "accepted: the model settings of the run that is continued"
-        )
+        reason = str(error.__cause__ or error).split("\n")[0]
+        raise UserError(f"callbacks.{name}: {reason}; accepted: what {node._target_} takes") from error

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 from behavesim.errors import UserError
 from behavesim.schema import MISSING, SCHEMAS, Node
 
-MONITORED = ("train/loss", "val/loss", "val/rmsle", "val/rmse", "val/mae", "val/spearman")
+# What may choose an epoch or a setting: lower is better, and never the test split.
+MONITORED = ("train/loss", "val/loss", "val/rmsle", "val/rmse", "val/mae")
+ENDINGS = (".xlsx", ".csv", ".parquet")
 TABLES = "a file ending in .xlsx, .csv or .parquet"
 
 
@@ -30,7 +32,7 @@ def validate(command: str, values: Mapping[str, Any]) -> None:
         problems = []
     except ValidationError as error:
         problems = [_line(values, schema, dict(problem)) for problem in error.errors()]
-    problems += [*_impossible_pairs(values), *_absent_files(values)]
+    problems += [*_impossible_pairs(values), *_impossible_endings(values), *_absent_files(values)]
     if problems:
         raise UserError("\n".join(problems))
 
@@ -81,18 +83,42 @@ def _value(values: Mapping[str, Any], key: str) -> Any:
 
 
 def _absent_files(values: Mapping[str, Any]) -> Iterator[str]:
-    """Files that a command is to read and that are not there."""
-    for key, accepted in (("data.path", TABLES), ("input", TABLES), ("ckpt", "an artifact directory")):
+    """Files that a command is to read and that are not there, and places that it cannot write to."""
+    for key in ("data.path", "input", "output"):
         path = _value(values, key)
-        if isinstance(path, str) and not Path(path).exists():
-            yield f"{key}: found {path}, which does not exist; accepted: {accepted}"
-    output = _value(values, "output")
-    if isinstance(output, str) and Path(output).suffix.lower() not in (".xlsx", ".csv", ".parquet"):
-        yield f"output: found {output}; accepted: {TABLES}"
+        if isinstance(path, str) and Path(path).suffix.lower() not in ENDINGS:
+            yield f"{key}: found {path}; accepted: {TABLES}"
+        elif isinstance(path, str) and key != "output" and not Path(path).exists():
+            yield f"{key}: found {path}, which does not exist; accepted: {TABLES}"
+    ckpt = _value(values, "ckpt")
+    if isinstance(ckpt, str) and not Path(ckpt).exists():
+        yield f"ckpt: found {ckpt}, which does not exist; accepted: an artifact directory"
+    export = _value(values, "export_dir")
+    if isinstance(export, str) and not _replaceable(Path(export)):
+        yield f"export_dir: found {export}, which holds other files; accepted: a new folder, or an artifact"
     if _value(values, "ckpt_path") == "last":
         last = Path(str(_value(values, "paths.output"))) / "checkpoints" / "last.ckpt"
         if not last.exists():
             yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether an artifact may take the folder's place: nobody's other files are deleted for it."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and ((folder / "model.safetensors").exists() or not any(folder.iterdir()))
+
+
+def _impossible_endings(values: Mapping[str, Any]) -> Iterator[str]:
+    """Settings with which a training could not be finished, or its best epoch not be told."""
+    for key in ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if _value(values, f"trainer.{key}") == 0 and "model" in values:
+            yield f"trainer.{key}: found 0; accepted: more, training ends with validation and test"
+    callbacks = _value(values, "callbacks") if isinstance(_value(values, "callbacks"), Mapping) else {}
+    monitors = {f"callbacks.{name}.monitor": _value(node or {}, "monitor") for name, node in callbacks.items()}
+    for key, metric in {**monitors, "optimized_metric": _value(values, "optimized_metric")}.items():
+        if metric is not None and metric not in MONITORED:
+            yield f"{key}: found {metric}; accepted: {', '.join(MONITORED)}"
 
 
 def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
@@ -113,18 +139,16 @@ def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
         yield "model.train: found llm and lora; accepted: one of them, LoRA freezes the language model's own weights"
     for part, size in (("model.llm", "hidden_size"), ("model.vision", "width")):
         width, heads = at(f"{part}.{size}"), at(f"{part}.heads")
-        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
-            yield f"{part}.{size}: found {width} with {heads} heads; accepted: a multiple of the heads"
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % (2 * heads):
+            yield f"{part}.{size}: found {width} with {heads} heads; accepted: an even multiple of the heads"
     size, patch = at("model.vision.image_size"), at("model.vision.patch_size")
     if isinstance(size, int) and isinstance(patch, int) and patch > 0 and size % patch:
         yield f"model.vision.image_size: found {size} with patch_size {patch}; accepted: a multiple of the patch size"
-    for key in ("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        if at(f"trainer.{key}") == 0 and "model" in values:
-            yield f"trainer.{key}: found 0; accepted: more, training ends with validation and test"
-    callbacks = at("callbacks") if isinstance(at("callbacks"), Mapping) else {}
-    monitors = {f"callbacks.{name}.monitor": _value(node or {}, "monitor") for name, node in callbacks.items()}
-    for key, metric in {**monitors, "optimized_metric": at("optimized_metric")}.items():
-        if metric is not None and metric not in MONITORED:
-            yield f"{key}: found {metric}; accepted: {', '.join(MONITORED)}"
+    if at("model") is not None and at("trainer.devices") not in (1, "1", [0]) and at("trainer.devices") is not None:
+        yield f"trainer.devices: found {at('trainer.devices')}; accepted: 1, several devices are not supported yet"
+    if at("trainer.num_nodes") not in (1, None):
+        yield f"trainer.num_nodes: found {at('trainer.num_nodes')}; accepted: 1, several nodes are not supported yet"
+    if at("logger.name") == "mlflow" and not (at("logger.tracking_uri") and at("logger.experiment_name")):
+        yield "logger: found mlflow without tracking_uri or experiment_name; accepted: both"
     if at("trainer.fast_dev_run") and at("ckpt_path"):
         yield "ckpt_path: found with debug=fdr; accepted: one of them, a one-batch run continues nothing"

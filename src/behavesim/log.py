@@ -22,7 +22,6 @@ _WARNINGS = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*number of training batches .* is smaller than the logging interval.*",
     r".*You are using a custom batch sampler.*",
-    r".*You are using `torch.load` with `weights_only=False`.*",
     r".*isinstance\(treespec, LeafSpec\).*",
 )
 
@@ -36,7 +35,7 @@ def quiet_libraries() -> None:
 
 
 def table_text(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as text: first column left, numbers right with four significant digits."""
+    """A table as text: first column left, numbers right, four decimals below 100 and one above."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)

@@ -16,6 +16,9 @@ def _given(value: str) -> str:
 
 Given = Annotated[str, BeforeValidator(_given)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# It names folders and an MLflow run.
+RunName = Annotated[str, Field(pattern=r"^[^/\\'.][^/\\']*$")]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -179,8 +182,8 @@ class Train(Node):
     callbacks: dict[str, Target | None] | None
     logger: Logger
     paths: Paths
-    run_name: Annotated[str, Field(pattern=r"^[^/\\]+$")]
-    seed: Natural
+    run_name: RunName
+    seed: Seed
     ckpt_path: str | None
     export_dir: str
     dry_run: bool
@@ -193,9 +196,8 @@ class Evaluate(Node):
     data: LabelledData
     trainer: Trainer
     paths: Paths
-    run_name: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    run_name: RunName
     ckpt: Given
-    seed: Natural
 
 
 class Predict(Node):
@@ -203,12 +205,11 @@ class Predict(Node):
 
     trainer: Trainer
     paths: Paths
-    run_name: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    run_name: RunName
     data: ScoredData
     ckpt: Given
     input: Given
     output: Given
-    seed: Natural
 
 
 SCHEMAS: Mapping[str, type[Node]] = {"train": Train, "evaluate": Evaluate, "predict": Predict}

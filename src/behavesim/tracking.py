@@ -51,6 +51,7 @@ def log_results(logger: Logger | None, *, metrics: Mapping[str, float], figure: 
     if logger is None:
         return
     logger.log_metrics(dict(metrics))
+    logger.save()  # the csv logger would keep the last rows to itself
     if isinstance(logger, MLFlowLogger):
         logger.experiment.log_figure(logger.run_id, figure, "predicted_against_actual.png")
         logger.experiment.set_tag(logger.run_id, "artifact", str(artifact.absolute()))

@@ -13,25 +13,25 @@ def train(cfg: "DictConfig") -> float | None:
     # Heavy libraries load here, after the configuration was found good.
     import lightning
 
-    from behavesim import build, report, results
+    from behavesim import build, report, results, resume
     from behavesim.log import quiet_libraries
 
     quiet_libraries()
     build.check_targets(cfg)
-    resume = build.resume_path(cfg)
+    callbacks = build.callbacks(cfg)
+    checkpoint = resume.checkpoint_path(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build.datamodule(cfg)
     model, bins = build.model(cfg, data)
     report.print_plan(cfg, data, model)
     if cfg.dry_run:
         return None
-    module = build.module(cfg, model)
-    build.check_fits(resume, module)
-    callbacks = build.callbacks(cfg)
+    module = build.module(cfg, model, data)
+    resume.check_fits(checkpoint, module)
     logger = build.logger(cfg)
     with results.failure_marked(logger):
         trainer = build.trainer(cfg, run_logger=logger, callbacks=callbacks)
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         fitted = dict(trainer.callback_metrics)  # testing forgets them
         results.load_best(trainer, module)
         trainer.test(module, data, verbose=False)

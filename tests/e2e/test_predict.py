@@ -86,7 +86,7 @@ def test_the_artifact_predicts_what_the_trained_model_did(here, sizes, sample_ov
     cfg = compose("train", [*sizes, *sample_overrides, "logger=none", "export_dir=exported"])
     data = build.datamodule(cfg)
     model, bins = build.model(cfg, data)
-    build.trainer(cfg).fit(LikesModule(model, build.module(cfg, model).optimizer), data)
+    build.trainer(cfg).fit(LikesModule(model, build.module(cfg, model, data).optimizer), data)
     export(cfg, data, model, bins)
     fresh = Artifact(model.eval(), data.encoder, bins, build.plain(cfg), seen_hashes(data.frames))
     scored = compose("predict", ["ckpt=exported", f"input={data_path(cfg)}", "output=out.csv"])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from behavesim.cli import compose
 from behavesim.data.output import write_table
@@ -58,14 +57,14 @@ def prepared(here, tweets, trained, train_tiny):
 
 
 @pytest.fixture
-def run(here, prepared, train_tiny, database, main):
+def run(here, prepared, train_tiny, sizes, sample_overrides, database, main):
     def call(name, arguments):
         if "--help" in arguments or "-h" in arguments:
             assert main(name, *arguments).code == 0
             return
         prepared(name, arguments)
         if "-m" in arguments or "--multirun" in arguments:
-            compose(name, first_of_sweep([text for text in arguments if not text.startswith("-")]))
+            assert main(name, *arguments, *sizes, *sample_overrides, "logger=none").code == 0
         elif name == "train":
             epochs = "trainer.max_epochs=2" if "ckpt_path=last" in arguments else "trainer.max_epochs=1"
             tracked = () if value_of(arguments, "logger") else ("logger=mlflow", *database)
@@ -74,17 +73,6 @@ def run(here, prepared, train_tiny, database, main):
             {"evaluate": evaluate, "predict": predict}[name](compose(name, arguments))
 
     return call
-
-
-def first_of_sweep(arguments):
-    """The overrides of a sweep's first job."""
-    parsed = OverridesParser.create().parse_overrides(arguments)
-    return [
-        f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
-        if override.is_sweep_override()
-        else override.input_line
-        for override in parsed
-    ]
 
 
 def test_the_readme_shows_every_command():
@@ -111,4 +99,3 @@ make demo
 ```
 """
     assert list(commands(text)) == [("train", ("a=1",)), ("predict", ("b=x y", "c=2")), ("evaluate", ())]
-    assert first_of_sweep(["seed=0,1", "run_name=a"]) == ["seed=0", "run_name=a"]

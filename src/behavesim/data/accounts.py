@@ -51,7 +51,10 @@ class AccountStatistics:
                 (pl.len().over(column) - pl.len().over(column, "fold")).alias("count"),
             ]
             sums.append(logs.select(outside).to_numpy().astype(np.float64))
-        return _columns(sums[0], sums[1], self.overall)
+        overall = logs.select(
+            (pl.col("log").sum() - pl.col("log").sum().over("fold")) / (pl.len() - pl.len().over("fold")).clip(1)
+        ).to_numpy()[:, 0]
+        return _columns(sums[0], sums[1], overall)
 
 
 NAMES = ("account_mean", "company_mean", "account_count", "company_count")
@@ -61,8 +64,8 @@ def _totals(logs: pl.DataFrame, column: str) -> pl.DataFrame:
     return logs.group_by(column, maintain_order=True).agg(pl.col("log").sum(), pl.len().alias("count"))
 
 
-def _columns(accounts: np.ndarray, companies: np.ndarray, overall: float) -> np.ndarray:
-    """Sums and counts, [N, 2] each → [N, 4] as `NAMES` says; counts as log1p."""
+def _columns(accounts: np.ndarray, companies: np.ndarray, overall: float | np.ndarray) -> np.ndarray:
+    """Sums and counts, [N, 2] each, and the mean of all, one or [N] → [N, 4] as `NAMES` says; counts as log1p."""
     company_mean = (companies[:, 0] + STRENGTH * overall) / (companies[:, 1] + STRENGTH)
     account_mean = (accounts[:, 0] + STRENGTH * company_mean) / (accounts[:, 1] + STRENGTH)
     return np.stack([account_mean, company_mean, np.log1p(accounts[:, 1]), np.log1p(companies[:, 1])], axis=1)

@@ -1,5 +1,6 @@
 """The LightningDataModule: a table of tweets, split, encoded and batched."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +13,7 @@ from behavesim.data.batch import Batch, TweetDataset
 from behavesim.data.batching import TokenBudgetSampler
 from behavesim.data.encode import EncodedTweets, TweetEncoder
 from behavesim.data.features import Features
-from behavesim.data.split import SplitKind, split_rows
+from behavesim.data.split import SplitKind, identity_hash, split_rows
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets, with_media
@@ -111,6 +112,14 @@ class TweetDataModule(lightning.LightningDataModule):
             part: self.encoder.encode(frame, training_seed=self.seed if part == "train" else None)
             for part, frame in self.frames.items()
         }
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells splits apart: equal for the same training, validation and test rows under the same tokenizer."""
+        digest = hashlib.blake2b(self.encoder.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
+        for frame in self.frames.values():
+            digest.update(identity_hash(frame).tobytes() + b"|")
+        return digest.hexdigest()
 
     @property
     def train_likes(self) -> np.ndarray:

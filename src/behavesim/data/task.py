@@ -7,7 +7,7 @@ from behavesim.data.tweets import Tweet
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-MEDIA_WORDS = {"none": "no media", "photo": "1 photo", "video": "1 video", "gif": "1 gif"}
+MEDIA_WORDS = {"none": "no media", "mixed": "media"}
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,6 @@ class BehaviourTask:
         """The one template."""
         year = min(max(tweet.date.year, self.first.year), self.last.year)
         when = f"{WEEKDAYS[tweet.date.weekday()]} {tweet.date.hour}h {MONTHS[tweet.date.month - 1]} {year}"
-        media = MEDIA_WORDS.get(tweet.media_kind, f"{tweet.media_count} {tweet.media_kind}")
+        media = MEDIA_WORDS.get(tweet.media_kind, tweet.media_kind)
+        media = f"{tweet.media_count} {media}" if tweet.media_count else media
         return Prompt(f"{tweet.username} of {tweet.company}, {when}, {media}:\n", tweet.content, "\nlikes:")

@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from behavesim.data.media import Media, parse_media
+from behavesim.log import log
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Tweet:
 def with_media(frame: pl.DataFrame) -> pl.DataFrame:
     """The table's frame with `media_kind`, `media_count` and `duration` (seconds, null without a video)."""
     parsed = [parse_media(text) for text in frame["media"]]
+    faults = [media.problem for media in parsed if media.problem]
+    if faults:
+        log.info(
+            "%s media cells are read as far as they follow the published form; the first: %s", len(faults), faults[0]
+        )
     return frame.with_columns(
         pl.Series("media_kind", [media.kind for media in parsed], dtype=pl.String),
         pl.Series("media_count", [len(media.items) for media in parsed], dtype=pl.Int64),

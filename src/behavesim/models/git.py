@@ -72,7 +72,7 @@ class GitModel(nn.Module):
         Returns:
             Tokens [B, frames × I, D], zero where a slot is empty, and their validity [B, frames × I].
         """
-        tokens = self.projector(self.vision(pixel_values))  # [N, I, D]
+        tokens = self.projector(self._states(pixel_values))  # [N, I, D]
         if self.frame_embedding is not None:
             tokens = tokens + self.frame_embedding[image_slot % self.frames]
         _, per_image, width = tokens.shape
@@ -81,6 +81,14 @@ class GitModel(nn.Module):
         filled[image_slot] = True
         valid = filled[:, None].expand(-1, per_image)
         return slots.view(rows, -1, width), valid.reshape(rows, -1)
+
+    def _states(self, pixel_values: Tensor) -> Tensor:
+        """Token states of pictures; a frozen tower keeps nothing for a backward pass."""
+        if any(parameter.requires_grad for parameter in self.vision.parameters()):
+            return self.vision(pixel_values)
+        with torch.inference_mode():
+            states = self.vision(pixel_values)
+        return states.clone()  # an ordinary tensor again, which the projector's backward pass may keep
 
     def prefix(
         self, rows: int, pixel_values: Tensor | None, image_slot: Tensor | None, features: Tensor | None

@@ -47,13 +47,20 @@ class LikesModule(lightning.LightningModule):
     """
 
     def __init__(
-        self, model: GitModel, optimizer: OptimizerFactory, *, warmup: float = 0.0, schedule: str = "constant"
+        self,
+        model: GitModel,
+        optimizer: OptimizerFactory,
+        *,
+        warmup: float = 0.0,
+        schedule: str = "constant",
+        data_digest: str = "",
     ) -> None:
         super().__init__()
         self.model = model
         self.optimizer = optimizer
         self.warmup = warmup
         self.schedule = schedule
+        self.data_digest = data_digest
         self.test_table: dict[str, np.ndarray] = {}
         self._predictions = Predictions()
 
@@ -116,7 +123,8 @@ class LikesModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random state, so that dropout goes on where it stopped."""
+        """Keep the random state, so that dropout goes on where it stopped, and which rows were trained on."""
+        checkpoint["data_digest"] = self.data_digest
         checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
