@@ -146,12 +146,12 @@ VALUES = {}
     ("overrides", "line"),
     [
         (["data.validation=0.5", "data.test=0.5"], "data.validation, data.test: found 0.5 and 0.5"),
-        (["data=sample", "data.path=pyproject.toml"], "data.path: found pyproject.toml with data=sample"),
+        (["data=sample", "data.path=tweets.csv"], "data.path: found tweets.csv with data=sample"),
         (["model.train=[lora,head]"], "model.train: found lora with model.lora.r=0"),
         (["model.train=[llm,lora]", "model.lora.r=8"], "model.train: found llm and lora"),
         (
             ["model.llm.hidden_size=30", "model.llm.heads=4"],
-            "model.llm.hidden_size: found 30 with 4 heads; accepted: a multiple",
+            "model.llm.hidden_size: found 30 with 4 heads; accepted: a multiple of 8",
         ),
         (
             ["model.vision.width=33", "model.vision.heads=2"],
@@ -167,7 +167,7 @@ VALUES = {}
 )
 def test_impossible_pairs_are_reported(overrides, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "tweets.csv").touch()
     with pytest.raises(UserError) as caught:
         compose("train", overrides)
     assert str(caught.value).startswith(line)

@@ -5,7 +5,7 @@ imported: this file knows plain types alone.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +94,22 @@ def _absent_files(values: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(ckpt, str) and not Path(ckpt).exists():
         yield f"ckpt: found {ckpt}, which does not exist; accepted: an artifact directory"
     export = _value(values, "export_dir")
-    if isinstance(export, str) and not _replaceable(Path(export)):
-        yield f"export_dir: found {export}, which holds other files; accepted: a new folder, or an artifact"
+    kept = [Path(str(_value(values, f"paths.{name}"))) for name in ("data", "output", "checkpoints")]
+    if isinstance(export, str) and not _replaceable(Path(export), kept):
+        yield f"export_dir: found {export}, which holds other things; accepted: a folder for this artifact alone"
     if _value(values, "ckpt_path") == "last":
         last = Path(str(_value(values, "paths.output"))) / "checkpoints" / "last.ckpt"
         if not last.exists():
             yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
 
 
-def _replaceable(folder: Path) -> bool:
-    """Whether an artifact may take the folder's place: nobody's other files are deleted for it."""
+def _replaceable(folder: Path, kept: Iterable[Path]) -> bool:
+    """Whether an artifact may take the folder's place: not that of a file, a repository or what holds `kept`."""
     if not folder.exists():
         return True
-    return folder.is_dir() and ((folder / "model.safetensors").exists() or not any(folder.iterdir()))
+    place = folder.resolve()
+    holds = any(path.resolve().is_relative_to(place) for path in (Path.cwd(), *kept))
+    return folder.is_dir() and not holds and not (folder / ".git").exists()
 
 
 def _impossible_endings(values: Mapping[str, Any]) -> Iterator[str]:
@@ -137,10 +140,11 @@ def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
         yield "model.train: found lora with model.lora.r=0; accepted: model.lora.r=8 or another rank"
     if isinstance(parts, list) and {"llm", "lora"} <= set(parts):
         yield "model.train: found llm and lora; accepted: one of them, LoRA freezes the language model's own weights"
-    for part, size in (("model.llm", "hidden_size"), ("model.vision", "width")):
+    # Rotary positions turn pairs of a head's numbers: the language model needs an even number of them.
+    for part, size, even in (("model.llm", "hidden_size", 2), ("model.vision", "width", 1)):
         width, heads = at(f"{part}.{size}"), at(f"{part}.heads")
-        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % (2 * heads):
-            yield f"{part}.{size}: found {width} with {heads} heads; accepted: an even multiple of the heads"
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % (even * heads):
+            yield f"{part}.{size}: found {width} with {heads} heads; accepted: a multiple of {even * heads}"
     size, patch = at("model.vision.image_size"), at("model.vision.patch_size")
     if isinstance(size, int) and isinstance(patch, int) and patch > 0 and size % patch:
         yield f"model.vision.image_size: found {size} with patch_size {patch}; accepted: a multiple of the patch size"

@@ -184,7 +184,7 @@ def test_a_bad_table_is_one_line(here, main, table, change, piece):
 @pytest.mark.parametrize("name", ["t.xlsx", "t.parquet", "t.csv", "t.json", "t"])
 def test_a_file_that_is_no_table_is_one_line(here, main, name):
     (here / name).write_bytes(b"\x00\xff broken \x80" * 50)
-    refused(main("train", f"data.path={name}"), f"{name}: ")
+    refused(main("train", f"data.path={name}"), name)
 
 
 def test_a_folder_is_no_table(here, main):
