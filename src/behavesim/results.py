@@ -73,9 +73,7 @@ def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Score
     return found
 
 
-def record(
-    cfg: DictConfig, trainer: lightning.Trainer, logger: Logger | None, module: LikesModule, found: Scores
-) -> None:
+def record(cfg: DictConfig, logger: Logger | None, module: LikesModule, found: Scores) -> None:
     """Write metrics.json and the plot, and log both with the artifact's path."""
     folder = Path(cfg.paths.output)
     write_metrics(folder, found["model"])

@@ -4,7 +4,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 
 def tiny_llama(
-    *, vocab_size: int, hidden_size: int, layers: int, heads: int, dropout: float = 0.0, max_positions: int = 2048
+    *, vocab_size: int, hidden_size: int, layers: int, heads: int, max_positions: int = 2048
 ) -> PreTrainedModel:
     """A Llama of the given shape with random weights and tied embeddings.
 
@@ -18,7 +18,6 @@ def tiny_llama(
         num_attention_heads=heads,
         num_key_value_heads=heads,
         max_position_embeddings=max_positions,
-        attention_dropout=dropout,
         tie_word_embeddings=True,
         use_cache=False,
         attn_implementation="sdpa",
