@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from behavesim.data.sample import ensure_sample
 from behavesim.data.table import read_table
 from behavesim.models.binning import LikesBins
-from behavesim.models.builders import git_tiny
+from behavesim.models.builders import DataFacts, git_tiny
+from behavesim.models.text_head import Answering
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,6 +38,41 @@ def shared():
     return SHARED
 
 
+def facts_of(**replaced):
+    """What a small table would decide about a model; keywords replace those of `Answering`."""
+    answering = {
+        # A stand-in for a tokenizer: ids from 10 to 19 are digits, anything else ends the number.
+        "read": lambda ids: torch.tensor([read_digits(row) for row in ids.tolist()], dtype=torch.float64),
+        "decode": "expected",
+        "samples": 8,
+        "max_new_tokens": 4,
+        "supervise": "answer",
+        "seed": 0,
+        "limit": 1e6,
+    }
+    facts = {
+        "bins": LikesBins.fit(np.geomspace(1, 10_000, 400) - 1, 12),
+        "vocab_size": 300,
+        "features": 5,
+        "eos_ids": [2],
+        "pad_id": 0,
+        "answering": Answering(**(answering | replaced)),
+    }
+    return DataFacts(**facts)
+
+
+@pytest.fixture(scope="session")
+def data_facts():
+    """See `facts_of`."""
+    return facts_of
+
+
+def read_digits(ids):
+    """The number that ids of digits spell, nan without one."""
+    digits = "".join(str(i - 10) for i in itertools.takewhile(lambda i: 10 <= i < 20, ids))
+    return float(digits) if digits else float("nan")
+
+
 @pytest.fixture(scope="session")
 def tiny_model():
     """Builder of a real `git_tiny` in eval mode; keywords replace those of `git_tiny`, `r` is LoRA's.
@@ -51,17 +88,19 @@ def tiny_model():
             "llm": {"hidden_size": 32, "layers": 2, "heads": 2},
             "lora": {"r": r, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
             "head": "histogram",
-            "bins": LikesBins.fit(np.geomspace(1, 10_000, 400) - 1, 12),
+            "image_tokens": 3,
             "frames": 1,
+            "metadata": True,
             "token_dropout": 0.0,
             "metadata_dropout": 0.0,
             "head_dropout": 0.0,
+            "gradient_checkpointing": False,
             "train": ["vision", "projector", "llm", "head"],
-            "vocab_size": 300,
-            "features": 5,
+            "facts": facts_of(),
         }
         model = git_tiny(**(defaults | pieces))
-        torch.nn.init.normal_(model.head.linear.weight)
+        if pieces.get("head") != "text":
+            torch.nn.init.normal_(model.head.linear.weight)
         if model.frame_embedding is not None:
             torch.nn.init.normal_(model.frame_embedding)
         return model.eval()
@@ -88,3 +127,31 @@ def model_inputs():
         }
 
     return build
+
+
+@pytest.fixture(scope="session")
+def tiny_shapes():
+    """Overrides by which each `model=` choice is built in a second, with random weights and nothing downloaded."""
+    common = [
+        "model.pretrained=false",
+        "model.weights_dtype=float32",
+        "model.vision.shape={image_size: 16, patch_size: 8, width: 32, layers: 1, heads: 2}",
+    ]
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 400}
+    llama = {**sizes, "intermediate_size": 64, "max_position_embeddings": 512}
+    shapes = {
+        "git_llama2": llama,
+        "git_opt": {**sizes, "ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": 512},
+        "git_mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4, "vocab_size": 400, "max_seq_len": 512},
+        "git_hf": {"model_type": "qwen2", **llama, "num_key_value_heads": 2},
+    }
+
+    def overrides(model):
+        if model == "git_tiny":
+            return ["model=git_tiny", "model.llm.hidden_size=32", "model.llm.vocab_size=400", "model.vision.width=32"]
+        if model == "git_hf":
+            body = ", ".join(f"{key}: {value}" for key, value in shapes[model].items())
+            return [f"model={model}", "model.llm=none", f"model.llm_shape={{{body}}}", *common]
+        return [f"model={model}", *(f"model.llm_shape.{key}={value}" for key, value in shapes[model].items()), *common]
+
+    return overrides

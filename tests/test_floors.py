@@ -9,16 +9,16 @@ import behavesim
 
 PACKAGE = Path(behavesim.__file__).parent
 FLOORS = (
-    {"errors", "log", "config", "schema"},
+    {"errors", "log", "config", "nodes", "schema"},
     {"data", "models", "metrics"},
     {"training"},
     {"tracking"},
-    {"artifact", "build", "scoring", "results", "report", "resume"},
-    {"cli", "train", "evaluate", "predict"},
+    {"artifact", "build", "converting", "exporting", "inputs", "scoring", "results", "report", "resume"},
+    {"cli", "train", "evaluate", "predict", "export", "convert"},
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
 HYDRA = {"build", "cli", "train", "evaluate", "predict"}
-LIGHT = {"errors", "log", "config", "schema"}
+LIGHT = {"errors", "log", "config", "nodes", "schema"}
 HEAVY = {"torch", "lightning", "hydra", "mlflow", "transformers", "polars", "numpy"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

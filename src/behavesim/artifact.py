@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from behavesim.log import log
 from behavesim.models import builders
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
+from behavesim.models.text_head import Answering
+from behavesim.models.trainable import part_of
 
 CONFIG, WEIGHTS, BINS, FEATURES, SEEN, VERSIONS, TOKENIZER = (
     "config.yaml",
@@ -34,10 +38,14 @@ CONFIG, WEIGHTS, BINS, FEATURES, SEEN, VERSIONS, TOKENIZER = (
     "versions.json",
     "tokenizer",
 )
-FILES = (CONFIG, WEIGHTS, BINS, FEATURES, SEEN, VERSIONS, TOKENIZER)
+FILES = (CONFIG, WEIGHTS, SEEN, VERSIONS, TOKENIZER)
+FITTED = (BINS, FEATURES)  # on training rows: a converted checkpoint of the reference has neither
 LIBRARIES = ("behavesim", "torch", "transformers", "open_clip_torch", "peft", "lightning", "tokenizers", "polars")
 # An artifact's config names its builder; nothing outside this table is ever called.
-BUILDERS = {"behavesim.models.builders.git_tiny": builders.git_tiny}
+BUILDERS = {
+    "behavesim.models.builders.git_tiny": builders.git_tiny,
+    "behavesim.models.builders.git_hf": builders.git_hf,
+}
 
 
 @dataclass(frozen=True)
@@ -46,16 +54,36 @@ class Artifact:
 
     model: GitModel
     encoder: TweetEncoder
-    bins: LikesBins
+    bins: LikesBins | None  # None for a converted checkpoint of the reference, as `encoder.features`
     config: Mapping[str, Any]  # nodes `data`, `model`, `task` of the training configuration, resolved
     seen: Mapping[str, np.ndarray]  # identity hashes of training and validation rows, int64 each
 
 
-def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins) -> GitModel:
-    """The model of a `model` node; `encoder` and `bins` give the sizes that the data decides."""
-    settings = {key: value for key, value in config.items() if key not in ("_target_", "bins")}
-    return BUILDERS[config["_target_"]](
-        **settings, bins=bins, vocab_size=len(encoder.tokenizer), features=encoder.features.count
+def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> GitModel:
+    """The model of a configuration's `model` and `task`; `encoder` and `bins` give what the data decides."""
+    node = config["model"]
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "bins")}
+    return BUILDERS[node["_target_"]](**settings, facts=data_facts(config["task"], encoder, bins))
+
+
+def data_facts(task: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> builders.DataFacts:
+    """What tokenizer, features and training rows decide about a model."""
+    answering = Answering(
+        read=lambda ids: torch.from_numpy(encoder.read_answers(ids)),
+        decode=task["decode"],
+        samples=task["samples"],
+        max_new_tokens=task["answer_tokens"],
+        supervise=task["supervise"],
+        seed=task["sample_seed"],
+        limit=math.expm1(bins.edges[-1]) if bins else math.inf,
+    )
+    return builders.DataFacts(
+        bins=bins,
+        vocab_size=len(encoder.tokenizer),
+        features=encoder.features.count if encoder.features else 0,
+        eos_ids=[] if encoder.tokenizer.eos_token_id is None else [encoder.tokenizer.eos_token_id],
+        pad_id=encoder.pad_id,
+        answering=answering,
     )
 
 
@@ -65,14 +93,24 @@ def seen_hashes(frames: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
-    """Write `folder`; one that exists is replaced as a whole, once the new one is complete."""
+    """Write `folder`, as `replaced_folder` does."""
+    with replaced_folder(folder) as temporary:
+        _write(artifact, temporary)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `folder` at the block's end; if the block fails nothing has changed.
+
+    A `folder` that exists is replaced as a whole.
+    """
     folder = folder.absolute()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     replaced = temporary.with_suffix(".replaced")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _write(artifact, temporary)
+        yield temporary
         if folder.exists():
             log.info("%s exists and is replaced", folder)
             folder.rename(replaced)
@@ -84,28 +122,31 @@ def save_artifact(artifact: Artifact, folder: Path) -> None:
 
 def _write(artifact: Artifact, folder: Path) -> None:
     OmegaConf.save(OmegaConf.create(dict(artifact.config)), folder / CONFIG)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _unique_weights(artifact.model).items()}
-    save_file(weights, folder / WEIGHTS)
-    (folder / BINS).write_text(json.dumps(artifact.bins.to_dict()))
-    (folder / FEATURES).write_text(json.dumps(artifact.encoder.features.to_dict(), indent=1))
+    stored = _stored_weights(artifact.model, artifact.config["model"])
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}, folder / WEIGHTS)
+    if artifact.bins is not None:
+        (folder / BINS).write_text(json.dumps(artifact.bins.to_dict()))
+    if artifact.encoder.features is not None:
+        (folder / FEATURES).write_text(json.dumps(artifact.encoder.features.to_dict(), indent=1))
     save_file({part: torch.from_numpy(hashes) for part, hashes in artifact.seen.items()}, folder / SEEN)
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     (folder / VERSIONS).write_text(json.dumps(versions, indent=1))
     artifact.encoder.tokenizer.save_pretrained(folder / TOKENIZER)
 
 
-def load_artifact(folder: Path) -> Artifact:
+def load_artifact(folder: Path, task: Mapping[str, Any] | None = None) -> Artifact:
     """Read an artifact directory.
+
+    Args:
+        folder: as training exports it.
+        task: settings that replace those of training, such as `decode`.
 
     Raises:
         UserError: the folder is no artifact, or one of its files does not fit.
     """
-    missing = [name for name in FILES if not (folder / name).exists()]
-    if missing:
-        found = "no such folder" if not folder.exists() else f"without {', '.join(missing)}"
-        raise UserError(f"ckpt={folder}: {found}; accepted: an artifact directory as training exports it")
+    _check_files(folder, FILES)
     try:
-        return _read(folder)
+        return _read(folder, task or {})
     except UserError:
         raise
     except Exception as error:
@@ -113,31 +154,60 @@ def load_artifact(folder: Path) -> Artifact:
         raise UserError(f"ckpt={folder}: a damaged artifact ({reason}); accepted: one that training exports") from error
 
 
-def _read(folder: Path) -> Artifact:
+def _check_files(folder: Path, names: Sequence[str]) -> None:
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        found = "no such folder" if not folder.exists() else f"without {', '.join(missing)}"
+        raise UserError(f"ckpt={folder}: {found}; accepted: an artifact directory as training exports it")
+
+
+def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    config["task"] |= task_settings
     target = config["model"]["_target_"]
     if target not in BUILDERS:
         raise UserError(f"{folder / CONFIG}: model._target_ is {target}; accepted: {', '.join(BUILDERS)}")
-    bins = LikesBins.from_dict(json.loads((folder / BINS).read_text()))
-    features = Features.from_dict(json.loads((folder / FEATURES).read_text()))
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER, local_files_only=True)
-    task = BehaviourTask(features.first, features.last)
-    encoder = TweetEncoder(tokenizer, task, features, config["task"]["max_length"])
-    model = build_model(config["model"], encoder, bins)
-    _load_weights(model, load_file(folder / WEIGHTS))
+    if not config.get("converted", False):
+        _check_files(folder, FITTED)
+    fitted = {name: json.loads((folder / name).read_text()) for name in FITTED if (folder / name).exists()}
+    bins = LikesBins.from_dict(fitted[BINS]) if BINS in fitted else None
+    features = Features.from_dict(fitted[FEATURES]) if FEATURES in fitted else None
+    period = (features.first, features.last) if features else (None, None)
+    encoder = TweetEncoder(
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER, local_files_only=True),
+        task=BehaviourTask(config["task"]["prompt"], *period),
+        features=features,
+        max_length=config["task"]["max_length"],
+        answer_tokens=answer_tokens(config),
+    )
+    model = build_model(config, encoder, bins)
+    _load_weights(model, load_file(folder / WEIGHTS), config["model"])
     seen = {part: hashes.numpy() for part, hashes in load_file(folder / SEEN).items()}
     return Artifact(model.eval(), encoder, bins, config, seen)
 
 
-def _unique_weights(model: GitModel) -> dict[str, torch.Tensor]:
-    """All weights once: a tied matrix is stored under its first name alone."""
+def answer_tokens(config: Mapping[str, Any]) -> int:
+    """Room for a written answer; 0 where the model's head reads likes directly."""
+    return config["task"]["answer_tokens"] if config["model"]["head"] == "text" else 0
+
+
+def _stored_weights(model: GitModel, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Every weight once, a tied matrix under its first name; published weights that stay frozen are left out."""
     first: dict[int, str] = {}
-    state = model.state_dict()
-    return {name: tensor for name, tensor in state.items() if first.setdefault(tensor.data_ptr(), name) == name}
+    published = config.get("pretrained", False)
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    left_out = {name for name in frozen if published and part_of(name) in ("llm", "vision")}
+    # Buffers of four-bit weights come with them.
+    left_out |= {name for name in model.state_dict() if any(name.startswith(f"{weight}.") for weight in left_out)}
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name not in left_out and first.setdefault(tensor.data_ptr(), name) == name
+    }
 
 
-def _load_weights(model: GitModel, weights: Mapping[str, torch.Tensor]) -> None:
-    wanted = set(_unique_weights(model))
+def _load_weights(model: GitModel, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
+    wanted = set(_stored_weights(model, config))
     if wanted != set(weights):
         odd = sorted(wanted ^ set(weights))
         raise ValueError(f"{WEIGHTS} and {CONFIG} disagree on {len(odd)} weights such as {odd[0]}")

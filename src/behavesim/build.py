@@ -2,32 +2,25 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import lightning
-import polars as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig, OmegaConf
-from torch.utils.data import DataLoader
 
 from behavesim import tracking
-from behavesim.artifact import Artifact, build_model
-from behavesim.data.batch import Batch
-from behavesim.data.datamodule import LoaderSettings, TweetDataModule, tweet_loader
-from behavesim.data.sample import ensure_sample
-from behavesim.data.table import BadRows, TweetTable, read_table
-from behavesim.data.tweets import with_media
+from behavesim.artifact import build_model
+from behavesim.data.datamodule import TweetDataModule
 from behavesim.errors import UserError
-from behavesim.log import log
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.training.module import LikesModule
 
-REJECTED = "rejected_rows.csv"
 # Arguments of the trainer that other nodes of the configuration decide.
 RESERVED = (
     "callbacks",
@@ -80,84 +73,15 @@ def _target_problems(place: str, node: Mapping[str, Any]) -> list[str]:
     return [f"{place}.{key}: no such argument; accepted: {', '.join(accepted)}" for key in keys]
 
 
-def read_tweets(path: Path, output: Path, **settings: Any) -> TweetTable:
-    """`read_table` with these settings; unusable rows are counted and listed in the run's folder either way."""
-    try:
-        table = read_table(path, **settings)
-    except BadRows as error:
-        _list_rejected(error.rejected, output)
-        raise
-    if not table.rejected.is_empty():
-        count = table.rejected["row"].n_unique()
-        log.info("%s: %s of %s rows cannot be used, see %s", path, count, table.rows, output / REJECTED)
-        _list_rejected(table.rejected, output)
-    if settings["labelled"] and table.frame.is_empty():
-        raise UserError(f"{path}: found {table.rows} rows, none that can be used; accepted: at least one with likes")
-    return table
-
-
-def _list_rejected(rejected: pl.DataFrame, output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    rejected.write_csv(output / REJECTED)
-
-
-def scored_tweets(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool) -> TweetTable:
-    """A table read as `cfg.data` says for a trained model, with pictures where the model was trained with some."""
-    given, trained = cfg.data.image_column, artifact.config["data"]
-    automatic = given == "artifact"
-    if given is not None and not automatic and not (trained["use_images"] and trained["image_column"]):
-        raise UserError(f"data.image_column: found {given}; accepted: null, {cfg.ckpt} was trained without pictures")
-    if automatic:
-        given = trained["image_column"] if trained["use_images"] else None
-    return read_tweets(
-        path,
-        Path(cfg.paths.output),
-        image_column=given,
-        image_optional=automatic,
-        labelled=labelled,
-        on_bad_row=cfg.data.on_bad_row,
-    )
-
-
-def scored_loader(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> DataLoader[Batch]:
-    """Batches of a table's rows for a trained model."""
-    model = artifact.model
-    settings = LoaderSettings(cfg.data.tokens_per_batch, cfg.data.num_workers, model.frames, model.vision.image_size)
-    return tweet_loader(artifact.encoder.encode(with_media(frame)), artifact.encoder, settings)
-
-
-def datamodule(cfg: DictConfig) -> TweetDataModule:
-    """Read the table of `cfg.data`, or make the sample, and split it."""
-    data = cfg.data
-    if data.sample is not None:
-        path = ensure_sample(Path(data.sample.folder), rows=data.sample.rows, seed=data.sample.seed)
-    else:
-        path = Path(data.path)
-    image_column = data.image_column if data.use_images else None
-    table = read_tweets(
-        path, Path(cfg.paths.output), image_column=image_column, labelled=True, on_bad_row=data.on_bad_row
-    )
-    frames = cfg.model.frames if image_column else 0
-    module = TweetDataModule(
-        table.frame,
-        LoaderSettings(data.tokens_per_batch, data.num_workers, frames, cfg.model.vision.image_size),
-        split=data.split,
-        validation=data.validation,
-        test=data.test,
-        split_seed=data.split_seed,
-        max_length=cfg.task.max_length,
-        vocab_size=cfg.model.llm.vocab_size,
-        seed=cfg.seed,
-    )
-    if module.dropped:
-        log.info("%s training rows repeat a held-out text and are left out", module.dropped)
-    return module
-
-
 def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
     """The model of `cfg.model`, sized by the data, and its likes bins."""
     bins = LikesBins.fit(data.train_likes, cfg.model.bins)
-    return build_model(plain(cfg.model), data.encoder, bins), bins
+    config = plain(cfg)
+    if cfg.dry_run and "pretrained" in config["model"]:
+        config["model"]["pretrained"] = False
+    # A dry run counts weights; on the meta device a model of any size takes no memory.
+    with torch.device("meta") if cfg.dry_run else nullcontext():
+        return build_model(config, data.encoder, bins), bins
 
 
 def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> LikesModule:
@@ -194,6 +118,7 @@ def trainer(
     try:
         return instantiate(
             cfg.trainer,
+            precision=_precision(cfg.trainer),
             logger=run_logger or False,
             callbacks=list(callbacks),
             default_root_dir=cfg.paths.output,
@@ -209,6 +134,15 @@ def trainer(
         raise UserError(
             f"trainer: found {found}: {reason}; accepted: what lightning.Trainer can do here, see trainer=cpu"
         ) from error
+
+
+def _precision(cfg: DictConfig) -> str | int:
+    """`half` is the reference's fp16 on a GPU and, where that has no support, bf16 or fp32."""
+    if cfg.precision != "half":
+        return cfg.precision
+    if cfg.accelerator != "cpu" and torch.cuda.is_available():
+        return "16-mixed"
+    return "bf16-mixed" if getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16") else "32-true"
 
 
 def callbacks(cfg: DictConfig) -> list[lightning.Callback]:

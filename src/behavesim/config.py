@@ -7,17 +7,20 @@ imported: this file knows plain types alone.
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from behavesim.errors import UserError
-from behavesim.schema import MISSING, SCHEMAS, Node
+from behavesim.nodes import MISSING, Node
+from behavesim.schema import SCHEMAS
 
 # What may choose an epoch or a setting: lower is better, and never the test split.
 MONITORED = ("train/loss", "val/loss", "val/rmsle", "val/rmse", "val/mae")
 ENDINGS = (".xlsx", ".csv", ".parquet")
 TABLES = "a file ending in .xlsx, .csv or .parquet"
+# The key of the folder that a command replaces as a whole.
+FOLDERS = {"train": "export_dir", "export": "output", "convert": "output"}
 
 
 def validate(command: str, values: Mapping[str, Any]) -> None:
@@ -32,7 +35,7 @@ def validate(command: str, values: Mapping[str, Any]) -> None:
         problems = []
     except ValidationError as error:
         problems = [_line(values, schema, dict(problem)) for problem in error.errors()]
-    problems += [*_impossible_pairs(values), *_impossible_endings(values), *_absent_files(values)]
+    problems += [*_impossible_pairs(values), *_impossible_endings(values), *_absent_files(command, values)]
     if problems:
         raise UserError("\n".join(problems))
 
@@ -48,8 +51,13 @@ def _line(values: Mapping[str, Any], schema: type[Node], problem: dict[str, Any]
     key = ".".join(str(part) for part in problem["loc"] if part in _path_parts(values, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return unknown_key(key, _siblings(schema, problem["loc"]))
+    if problem["type"].startswith("union_tag"):
+        node = problem["input"] if isinstance(problem["input"], Mapping) else {}
+        if "_target_" not in node:
+            return f"{key}._target_: found nothing; accepted: a value, there is no default"
+        return f"{key}._target_: found {node['_target_']!r}; accepted: {problem['ctx']['expected_tags']}"
     if problem["type"] == "missing" or problem.get("input") == MISSING:
-        place = ".".join(str(part) for part in problem["loc"])
+        place = ".".join(str(part) for part in (*_path_parts(values, problem["loc"][:-1]), problem["loc"][-1]))
         return f"{place}: found nothing; accepted: a value, there is no default"
     accepted = problem["msg"].removeprefix("Input should be ").removeprefix("Value should have ")
     return f"{key}: found {problem['input']!r}; accepted: {accepted}"
@@ -67,10 +75,14 @@ def _path_parts(values: Any, location: tuple[Any, ...]) -> list[Any]:
 
 
 def _siblings(schema: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    kinds: list[type[BaseModel]] = []
     for part in location[:-1]:
+        # Where a node has several kinds, pydantic's location names the value of `_target_` that tells them apart.
+        told = [kind for kind in kinds if part in get_args(kind.model_fields["target"].annotation)] if kinds[1:] else []
         field = schema.model_fields.get(part)
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        schema = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), schema)
+        candidates = [field.annotation, *get_args(field.annotation)] if field else []
+        kinds = told or [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
+        schema = kinds[0] if kinds else schema
     return [field.alias or name for name, field in schema.model_fields.items()]
 
 
@@ -82,9 +94,10 @@ def _value(values: Mapping[str, Any], key: str) -> Any:
     return None if found == MISSING else found
 
 
-def _absent_files(values: Mapping[str, Any]) -> Iterator[str]:
+def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Files that a command is to read and that are not there, and places that it cannot write to."""
-    for key in ("data.path", "input", "output"):
+    replaced = FOLDERS.get(command, "")
+    for key in ("data.path", "input", *(["output"] if replaced != "output" else [])):
         path = _value(values, key)
         if isinstance(path, str) and Path(path).suffix.lower() not in ENDINGS:
             yield f"{key}: found {path}; accepted: {TABLES}"
@@ -93,10 +106,10 @@ def _absent_files(values: Mapping[str, Any]) -> Iterator[str]:
     ckpt = _value(values, "ckpt")
     if isinstance(ckpt, str) and not Path(ckpt).exists():
         yield f"ckpt: found {ckpt}, which does not exist; accepted: an artifact directory"
-    export = _value(values, "export_dir")
-    kept = [Path(str(_value(values, f"paths.{name}"))) for name in ("data", "output", "checkpoints")]
-    if isinstance(export, str) and not _replaceable(Path(export), kept):
-        yield f"export_dir: found {export}, which holds other things; accepted: a folder for this artifact alone"
+    folder = _value(values, replaced)
+    kept = [_value(values, key) for key in ("paths.data", "paths.output", "paths.checkpoints", "ckpt", "reference")]
+    if isinstance(folder, str) and not _replaceable(Path(folder), [Path(str(path)) for path in kept if path]):
+        yield f"{replaced}: found {folder}, which holds other things; accepted: a folder for this export alone"
     if _value(values, "ckpt_path") == "last":
         last = Path(str(_value(values, "paths.output"))) / "checkpoints" / "last.ckpt"
         if not last.exists():
@@ -104,7 +117,7 @@ def _absent_files(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _replaceable(folder: Path, kept: Iterable[Path]) -> bool:
-    """Whether an artifact may take the folder's place: not that of a file, a repository or what holds `kept`."""
+    """Whether an export may take the folder's place: not that of a file, a repository or what holds `kept`."""
     if not folder.exists():
         return True
     place = folder.resolve()
@@ -135,19 +148,7 @@ def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"data.validation, data.test: found {held_out[0]} and {held_out[1]}; accepted: a sum below 1"
     if at("data.path") is not None and at("data.sample") is not None:
         yield f"data.path: found {at('data.path')} with data=sample; accepted: data=tweets data.path=FILE"
-    parts, rank = at("model.train") or [], at("model.lora.r")
-    if isinstance(parts, list) and "lora" in parts and rank == 0:
-        yield "model.train: found lora with model.lora.r=0; accepted: model.lora.r=8 or another rank"
-    if isinstance(parts, list) and {"llm", "lora"} <= set(parts):
-        yield "model.train: found llm and lora; accepted: one of them, LoRA freezes the language model's own weights"
-    # Rotary positions turn pairs of a head's numbers: the language model needs an even number of them.
-    for part, size, even in (("model.llm", "hidden_size", 2), ("model.vision", "width", 1)):
-        width, heads = at(f"{part}.{size}"), at(f"{part}.heads")
-        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % (even * heads):
-            yield f"{part}.{size}: found {width} with {heads} heads; accepted: a multiple of {even * heads}"
-    size, patch = at("model.vision.image_size"), at("model.vision.patch_size")
-    if isinstance(size, int) and isinstance(patch, int) and patch > 0 and size % patch:
-        yield f"model.vision.image_size: found {size} with patch_size {patch}; accepted: a multiple of the patch size"
+    yield from _impossible_models(values)
     if at("model") is not None and at("trainer.devices") not in (1, "1", [0]) and at("trainer.devices") is not None:
         yield f"trainer.devices: found {at('trainer.devices')}; accepted: 1, several devices are not supported yet"
     if at("trainer.num_nodes") not in (1, None):
@@ -156,3 +157,38 @@ def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
         yield "logger: found mlflow without tracking_uri or experiment_name; accepted: both"
     if at("trainer.fast_dev_run") and at("ckpt_path"):
         yield "ckpt_path: found with debug=fdr; accepted: one of them, a one-batch run continues nothing"
+
+
+def _impossible_models(values: Mapping[str, Any]) -> Iterator[str]:
+    """The same of `model` and what it runs on."""
+
+    def at(key: str) -> Any:
+        return _value(values, f"model.{key}")
+
+    parts, rank = at("train") or [], at("lora.r")
+    parts = parts if isinstance(parts, list) else []
+    if "lora" in parts and rank == 0:
+        yield "model.train: found lora with model.lora.r=0; accepted: model.lora.r=8 or another rank"
+    if {"llm", "lora"} <= set(parts):
+        yield "model.train: found llm and lora; accepted: one of them, LoRA freezes the language model's own weights"
+    head = at("head")
+    if parts and head in ("histogram", "regression") and "head" not in parts:
+        yield f"model.train: found no head with model.head={head}, which starts at zero; accepted: head among them"
+    # Rotary positions turn pairs of a head's numbers: the language model needs an even number of them.
+    for part, size, even in (("llm", "hidden_size", 2), ("vision", "width", 1), ("vision.shape", "width", 1)):
+        width, heads = at(f"{part}.{size}"), at(f"{part}.heads")
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % (even * heads):
+            yield f"model.{part}.{size}: found {width} with {heads} heads; accepted: a multiple of {even * heads}"
+    for part in ("vision", "vision.shape"):
+        size, patch = at(f"{part}.image_size"), at(f"{part}.patch_size")
+        if isinstance(size, int) and isinstance(patch, int) and patch > 0 and size % patch:
+            place = f"model.{part}.image_size"
+            yield f"{place}: found {size} with patch_size {patch}; accepted: a multiple of the patch size"
+    if at("pretrained") is True and at("vision.shape") is not None:
+        yield "model.vision.shape: found with model.pretrained=true; accepted: null, or model.pretrained=false"
+    if at("quantization") == "nf4" and (at("pretrained") is False or _value(values, "trainer.accelerator") == "cpu"):
+        yield "model.quantization: found nf4; accepted: none, or published weights on a GPU (trainer=gpu)"
+    if at("quantization") == "nf4" and "llm" in parts:
+        yield "model.train: found llm with model.quantization=nf4; accepted: lora, four-bit weights cannot train"
+    if at("llm_shape") is not None and not (isinstance(at("llm_shape"), Mapping) and "model_type" in at("llm_shape")):
+        yield "model.llm_shape: found no model_type; accepted: llama, opt, mpt or another of transformers, or null"

@@ -12,15 +12,15 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     """Metrics of an artifact on the rows that it was not trained on."""
     from pathlib import Path
 
-    from behavesim import build, results, scoring
+    from behavesim import build, inputs, results, scoring
     from behavesim.artifact import load_artifact
     from behavesim.log import log, print_table, quiet_libraries
     from behavesim.metrics.likes import likes_metrics
 
     quiet_libraries()
     build.check_targets(cfg)
-    artifact = load_artifact(Path(cfg.ckpt))
-    table = build.scored_tweets(cfg, artifact, Path(cfg.data.path), labelled=True)
+    artifact = load_artifact(Path(cfg.ckpt), inputs.answering(cfg))
+    table = inputs.scored_tweets(cfg, artifact, Path(cfg.data.path), labelled=True)
     unseen = scoring.unseen_rows(table.frame, artifact, table.source)
     actual, estimates = scoring.labelled_estimates(unseen, scoring.predict(cfg, artifact, unseen))
     metrics = likes_metrics(actual, estimates)

@@ -12,7 +12,7 @@ def predict(cfg: "DictConfig") -> None:
     """Write one row of predictions for every row of the table, in its order."""
     from pathlib import Path
 
-    from behavesim import build, scoring
+    from behavesim import build, inputs, scoring
     from behavesim.artifact import load_artifact
     from behavesim.data.output import check_output, write_table
     from behavesim.log import log, quiet_libraries
@@ -21,8 +21,8 @@ def predict(cfg: "DictConfig") -> None:
     build.check_targets(cfg)
     output = Path(cfg.output)
     check_output(output)
-    artifact = load_artifact(Path(cfg.ckpt))
-    table = build.scored_tweets(cfg, artifact, Path(cfg.input), labelled=False)
+    artifact = load_artifact(Path(cfg.ckpt), inputs.answering(cfg))
+    table = inputs.scored_tweets(cfg, artifact, Path(cfg.input), labelled=False)
     predictions = scoring.prediction_table(table, scoring.predict(cfg, artifact, table.frame))
     if output.exists():
         log.info("%s exists and is replaced", output)

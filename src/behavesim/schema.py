@@ -1,181 +1,36 @@
-"""The typed schema of every command's configuration: one class a node, plain types alone."""
+"""The typed schema of every command's configuration."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-MISSING = "???"  # omegaconf's mark of a value without a default
-
-
-def _given(value: str) -> str:
-    if value == MISSING:
-        raise ValueError("a value, there is no default")
-    return value
-
-
-Given = Annotated[str, BeforeValidator(_given)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-# It names folders and an MLflow run.
-RunName = Annotated[str, Field(pattern=r"^[^/\\'.][^/\\']*$")]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Part = Literal["vision", "projector", "llm", "lora", "head"]
-BadRowPolicy = Literal["error", "skip"]
-Limit = Annotated[int | float, Field(ge=0)] | None
-Names = Annotated[list[str], Field(min_length=1)]
-
-
-class Node(BaseModel):
-    """A mapping whose keys are all known."""
-
-    # Strict: the values themselves are used, and the text `no`, which could be read as false, is true in Python.
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, strict=True)
-
-
-class Target(BaseModel):
-    """A node that hydra instantiates; its other keys are checked against the target's signature in `build`."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-    target: str = Field(alias="_target_")
-
-
-class Sample(Node):
-    """Where and how the synthetic table is made."""
-
-    folder: str
-    rows: Annotated[int, Field(ge=50)]
-    seed: int
-
-
-class Data(Node):
-    """`data` of training."""
-
-    path: Given | None
-    sample: Sample | None
-    image_column: str | None
-    use_images: bool
-    on_bad_row: BadRowPolicy
-    split: Literal["random", "unseen_time", "unseen_company"]
-    split_seed: int
-    validation: Share
-    test: Share
-    tokens_per_batch: Count
-    num_workers: Natural
-
-
-class ScoredData(Node):
-    """`data` of prediction."""
-
-    image_column: str | None
-    on_bad_row: BadRowPolicy
-    tokens_per_batch: Count
-    num_workers: Natural
-
-
-class LabelledData(ScoredData):
-    """`data` of evaluation."""
-
-    path: Given
-
-
-class Vision(Node):
-    """Shape of a vision transformer."""
-
-    image_size: Count
-    patch_size: Count
-    width: Count
-    layers: Count
-    heads: Count
-
-
-class LanguageModel(Node):
-    """Shape of a language model with random weights."""
-
-    vocab_size: Annotated[int, Field(ge=300)]  # 256 bytes, the special tokens and some merges
-    hidden_size: Count
-    layers: Count
-    heads: Count
-
-
-class Lora(Node):
-    """LoRA; r = 0 is none."""
-
-    r: Natural
-    alpha: Positive
-    dropout: Rate
-    target_modules: Names
-
-
-class Model(Node):
-    """`model`."""
-
-    target: Literal["behavesim.models.builders.git_tiny"] = Field(alias="_target_")
-    train: Annotated[list[Part], Field(min_length=1)]
-    vision: Vision
-    projector: Literal["linear"]
-    frames: Count
-    llm: LanguageModel
-    lora: Lora
-    head: Literal["histogram"]
-    bins: Annotated[int, Field(ge=3)]
-    token_dropout: Rate
-    metadata_dropout: Rate
-    head_dropout: Rate
-
-
-class Task(Node):
-    """`task`."""
-
-    name: Literal["behaviour"]
-    max_length: Annotated[int, Field(ge=8)]
-
-
-class Optim(Node):
-    """`optim`."""
-
-    lr: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Rate
-    schedule: Literal["cosine", "constant"]
-    optimizer: Target
-
-
-class Trainer(Target):
-    """`trainer`: what every file of the group has; further keys are arguments of `lightning.Trainer`."""
-
-    accelerator: str
-    devices: int | str | list[int]
-    num_nodes: Count
-    precision: str | int
-    max_epochs: Annotated[int, Field(ge=-1)] | None
-    max_steps: Annotated[int, Field(ge=-1)]
-
-
-class Logger(Node):
-    """`logger`."""
-
-    name: Literal["mlflow", "csv", "none"]
-    tracking_uri: str | None = None
-    experiment_name: str | None = None
-
-
-class Paths(Node):
-    """`paths`."""
-
-    output: str
-    data: str
-    checkpoints: str
+from behavesim.nodes import (
+    Answering,
+    Data,
+    Given,
+    GivenAnswering,
+    HfModel,
+    LabelledData,
+    Logger,
+    Node,
+    Optim,
+    Paths,
+    RunName,
+    ScoredData,
+    Seed,
+    Target,
+    Task,
+    TinyModel,
+    Trainer,
+)
 
 
 class Train(Node):
     """`python -m behavesim.train`."""
 
     data: Data
-    model: Model
+    model: Annotated[TinyModel | HfModel, Field(discriminator="target")]
     task: Task
     optim: Optim
     trainer: Trainer
@@ -194,6 +49,7 @@ class Evaluate(Node):
     """`python -m behavesim.evaluate`."""
 
     data: LabelledData
+    task: Answering
     trainer: Trainer
     paths: Paths
     run_name: RunName
@@ -207,9 +63,40 @@ class Predict(Node):
     paths: Paths
     run_name: RunName
     data: ScoredData
+    task: Answering
     ckpt: Given
     input: Given
     output: Given
 
 
-SCHEMAS: Mapping[str, type[Node]] = {"train": Train, "evaluate": Evaluate, "predict": Predict}
+class Convert(Node):
+    """`python -m behavesim.convert`."""
+
+    paths: Paths
+    run_name: RunName
+    reference: Given
+    config: str | None
+    tokenizer: str | None
+    output: Given
+    max_length: Annotated[int, Field(ge=8)]
+    image_column: str | None
+    task: GivenAnswering
+
+
+class Export(Node):
+    """`python -m behavesim.export`."""
+
+    paths: Paths
+    run_name: RunName
+    ckpt: Given
+    output: Given
+    format: Literal["adapter", "merged"]
+
+
+SCHEMAS: Mapping[str, type[Node]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "export": Export,
+    "convert": Convert,
+}

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 
-from behavesim import build
+from behavesim import build, inputs
 from behavesim.artifact import Artifact
 from behavesim.data.split import identity_hash
 from behavesim.data.table import TweetTable
@@ -31,7 +31,7 @@ def predict(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> dict[st
         return {name: np.zeros(0) for name in COLUMNS.values()}
     # Prediction needs no optimiser; the module only gives the trainer its steps.
     module = LikesModule(artifact.model, optimizer=_no_optimizer)
-    parts = build.trainer(cfg).predict(module, build.scored_loader(cfg, artifact, frame))
+    parts = build.trainer(cfg).predict(module, inputs.scored_loader(cfg, artifact, frame))
     return Predictions(parts).table()
 
 

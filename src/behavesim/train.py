@@ -13,15 +13,16 @@ def train(cfg: "DictConfig") -> float | None:
     # Heavy libraries load here, after the configuration was found good.
     import lightning
 
-    from behavesim import build, report, results, resume
+    from behavesim import build, inputs, report, results, resume
     from behavesim.log import quiet_libraries
 
     quiet_libraries()
     build.check_targets(cfg)
+    inputs.check_weights(cfg)
     callbacks = build.callbacks(cfg)
     checkpoint = resume.checkpoint_path(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = build.datamodule(cfg)
+    data = inputs.datamodule(cfg)
     model, bins = build.model(cfg, data)
     report.print_plan(cfg, data, model)
     if cfg.dry_run:

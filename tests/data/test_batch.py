@@ -3,13 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
+from behavesim.artifact import data_facts
+from behavesim.cli import CONF
 from behavesim.data.batch import TweetDataset
-from behavesim.data.datamodule import LoaderSettings, TweetDataModule
+from behavesim.data.datamodule import EncoderSettings, LoaderSettings, TweetDataModule
 from behavesim.data.encode import EncodedTweets
 from behavesim.data.images import load_picture
 from behavesim.errors import UserError
+from behavesim.models.binning import LikesBins
+from behavesim.training.module import targets_of
 
 TEXTS = [[1, 5, 6, 7], [1, 8], [1, 9, 10]]
 COLOURS = [(200, 30, 10), (20, 220, 40), (10, 40, 230)]
@@ -28,12 +33,13 @@ def dataset(images=((), (), ()), frames=1):
     encoded = EncodedTweets(
         tokens=np.concatenate(TEXTS).astype(np.int32),
         offsets=np.array([0, 4, 6, 9]),
+        answer_length=np.array([2, 0, 1]),
         features=np.arange(6, dtype=np.float32).reshape(3, 2),
         prior=np.array([0.5, 1.5, 2.5], dtype=np.float32),
         likes=np.array([3.0, np.nan, 7.0]),
         images=images,
     )
-    return TweetDataset(encoded, pad_token_id=0, frames=frames, image_size=8)
+    return TweetDataset(encoded, pad_id=0, frames=frames, image_size=8)
 
 
 def noise(size=(40, 24)):
@@ -50,7 +56,7 @@ def test_texts_are_padded_on_the_right_to_the_longest_of_the_batch():
 def test_numbers_follow_the_order_of_the_rows():
     batch = dataset().__getitems__([2, 0, 1])
     assert batch.rows.tolist() == [2, 0, 1] and batch.features.tolist() == [[4, 5], [0, 1], [2, 3]]
-    assert batch.prior.tolist() == [2.5, 0.5, 1.5]
+    assert batch.prior.tolist() == [2.5, 0.5, 1.5] and batch.answer_length.tolist() == [1, 2, 0]
     assert batch.likes[:2].tolist() == [7, 3] and batch.likes[2].isnan()
     types = (batch.rows, batch.input_ids, batch.attention_mask, batch.features, batch.prior, batch.likes)
     assert [value.dtype for value in types] == [torch.int64] * 3 + [torch.float32] * 3
@@ -61,7 +67,6 @@ def test_the_model_is_given_no_likes():
         "input_ids",
         "attention_mask",
         "features",
-        "prior",
         "pixel_values",
         "image_slot",
     }
@@ -165,7 +170,8 @@ def test_a_missing_picture_is_named(tmp_path):
 def data(sample_table):
     settings = LoaderSettings(tokens_per_batch=600, num_workers=0, frames=1, image_size=16)
     shares = {"split": "random", "validation": 0.2, "test": 0.2, "split_seed": 0}
-    return TweetDataModule(sample_table.frame, settings, **shares, max_length=64, vocab_size=400, seed=0)
+    encoding = EncoderSettings(style="ours", max_length=64, answer_tokens=0, tokenizer=None, vocab_size=400)
+    return TweetDataModule(sample_table.frame, settings, encoding, **shares, seed=0)
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
@@ -194,8 +200,10 @@ def test_parts_cover_the_table(data, sample_table):
 
 
 def test_a_model_runs_on_a_real_batch(data, tiny_model):
-    model = tiny_model(vocab_size=len(data.encoder.tokenizer), features=data.encoder.features.count)
+    task = OmegaConf.load(CONF / "task" / "behaviour.yaml")
+    model = tiny_model(facts=data_facts(task, data.encoder, LikesBins.fit(data.train_likes, 12)))
     batch = next(iter(data.train_dataloader()))
     with torch.no_grad():
-        estimates = model.head.estimates(model(**batch.inputs()))
+        loss, estimates = model.score(batch.inputs(), targets_of(batch))
+    assert loss.isfinite()
     assert all(len(values) == len(batch.rows) and torch.isfinite(values).all() for values in estimates.values())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from behavesim.data.batching import TokenBudgetSampler, plan_batches
+from behavesim.data.batching import PlannedSampler, plan_batches
 
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=200).map(np.array)
 BUDGETS = st.integers(1, 2000)
@@ -74,6 +74,14 @@ def test_an_epoch_does_not_begin_with_the_short_rows():
 
 def test_the_sampler_yields_its_plan_as_lists():
     lengths = like_tweets(100)
-    sampler = TokenBudgetSampler(lengths, 1000, shuffle=True, seed=4, epoch=2)
-    plan = plain(plan_batches(lengths, 1000, shuffle=True, seed=4, epoch=2))
-    assert list(sampler) == plan == list(sampler) and len(sampler) == len(plan)
+    batches = plan_batches(lengths, 1000, shuffle=True, seed=4, epoch=2)
+    sampler = PlannedSampler(batches)
+    assert list(sampler) == plain(batches) == list(sampler) and len(sampler) == len(batches)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(1, 9), st.booleans())
+def test_a_limit_of_rows_holds_beside_the_budget(lengths, rows, shuffle):
+    batches = plan_batches(np.array(lengths), 200, rows_per_batch=rows, shuffle=shuffle)
+    assert max(map(len, batches)) <= rows
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))

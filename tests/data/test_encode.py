@@ -28,8 +28,12 @@ def tokenizer(frame):
 @pytest.fixture(scope="module")
 def encoder_of(frame, tokenizer):
     features = Features.fit(frame, 0)
-    task = BehaviourTask(features.first, features.last)
-    return lambda max_length: TweetEncoder(tokenizer, task, features, max_length)
+
+    def build(max_length, answer_tokens=0, style="ours"):
+        task = BehaviourTask(style, features.first, features.last)
+        return TweetEncoder(tokenizer, task, features, max_length, answer_tokens)
+
+    return build
 
 
 def ids(tokenizer, text):
@@ -81,7 +85,7 @@ def test_a_row_holds_its_whole_prompt(frame, tokenizer, encoder_of):
         prompt = encoder.task.prompt(tweet)
         found = encoded.text(row)
         assert found[0] == tokenizer.bos_token_id
-        assert tokenizer.decode(found[1:]) == prompt.before + prompt.content + prompt.after
+        assert tokenizer.decode(found[1:]) == prompt.text
         assert prompt.content == tweet.content
 
 
@@ -101,11 +105,14 @@ def test_a_row_is_encoded_alike_alone_and_among_others(frame, encoder_of):
 def test_a_cut_keeps_both_ends_and_the_limit(frame, tokenizer, encoder_of, content, room):
     tweet_frame = frame.head(1).with_columns(content=pl.lit(content))
     prompt = encoder_of(1).task.prompt(next(tweets(tweet_frame)))
-    before, body, after = (ids(tokenizer, part) for part in (prompt.before, prompt.content, prompt.after))
-    limit = 1 + len(before) + len(after) + room
-    found = encoder_of(limit).encode(tweet_frame).text(0).tolist()
-    assert len(found) <= limit
-    assert found == [tokenizer.bos_token_id, *before, *body[:room], *after]
+    whole, after = ids(tokenizer, prompt.text), len(ids(tokenizer, prompt.after))
+    frame_length = 1 + len(ids(tokenizer, prompt.before)) + after
+    found = encoder_of(frame_length + room).encode(tweet_frame).text(0).tolist()
+    kept = len(found) - 1 - after
+    assert len(found) <= frame_length + room
+    assert found == [tokenizer.bos_token_id, *whole[:kept], *whole[-after:]]
+    assert tokenizer.decode(found[1:]).startswith(prompt.before)
+    assert kept == len(whole) - after or len(found) == frame_length + room  # cut only where it had to be
 
 
 def test_a_limit_shorter_than_the_frame_of_a_prompt_cuts_all_content_and_nothing_else(frame, tokenizer, encoder_of):
@@ -124,3 +131,49 @@ def test_unlabelled_rows_have_nan_likes(frame, encoder_of):
 def test_the_prompt_never_holds_the_likes(frame, encoder_of):
     changed = frame.with_columns(likes=pl.col("likes") + 12_345)
     assert (encoder_of(200).encode(frame).tokens == encoder_of(200).encode(changed).tokens).all()
+
+
+@pytest.mark.parametrize("style", ["ours", "reference"])
+def test_a_labelled_row_ends_in_its_answer_and_an_end(frame, tokenizer, encoder_of, style):
+    encoder = encoder_of(10_000, answer_tokens=12, style=style)
+    encoded, likes = encoder.encode(frame), frame["likes"].to_list()
+    for row, tweet in enumerate(tweets(frame)):
+        text, length = encoded.text(row), encoded.answer_length[row]
+        assert text[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(text[1:-length]) == encoder.task.prompt(tweet).text
+        assert tokenizer.decode(text[-length:-1]) == f" {likes[row]}"
+        assert encoder.read_answers([text[-length:]]) == [likes[row]]
+
+
+def test_a_prompt_is_the_same_with_and_without_its_answer(frame, encoder_of):
+    encoder = encoder_of(60, answer_tokens=12)
+    labelled = encoder.encode(frame)
+    unlabelled = encoder.encode(frame.with_columns(likes=pl.lit(None, dtype=pl.Int64)))
+    assert (unlabelled.answer_length == 0).all() and (labelled.answer_length > 1).all()
+    for row, length in enumerate(labelled.answer_length):
+        assert (labelled.text(row)[:-length] == unlabelled.text(row)).all()
+        assert len(labelled.text(row)) <= 60
+
+
+def test_the_published_prompt_is_the_published_one(frame, encoder_of):
+    tweet = next(tweets(frame))
+    prompt = encoder_of(500, style="reference").task.prompt(tweet)
+    assert prompt.text == (
+        f"##Instruction: Below is the context about twitter posted by {tweet.username} belonging to {tweet.company}: "
+        f"{tweet.content} You have to answer the question given to you accurately. ##Question: How many likes must "
+        "this tweet would have earned ? ##Answer:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(" 12", 12), ("7 likes", 7), ("0", 0), ("\n003", 3), (" 1,234", 1), ("", None), (" many", None), ("-5", None)],
+)
+def test_an_answer_is_the_number_it_begins_with(text, number):
+    assert BehaviourTask().parse(text) == number
+
+
+@given(st.text())
+def test_any_text_can_be_an_answer(text):
+    found = BehaviourTask().parse(text)
+    assert found is None or found >= 0

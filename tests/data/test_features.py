@@ -104,7 +104,7 @@ def test_dates_beyond_training_stop_at_its_ends(train, fitted):
 
 
 def test_the_prompt_s_year_stops_at_the_end_of_training(train, fitted):
-    task = BehaviourTask(fitted.first, fitted.last)
+    task = BehaviourTask("ours", fitted.first, fitted.last)
     day = {"content": ["x"], "username": ["ann"], "company": ["acme"], "media_kind": ["none"], "media_count": [0]}
     years = [fitted.first.year - 10, fitted.first.year, fitted.last.year, fitted.last.year + 10]
     shown = [
@@ -122,7 +122,7 @@ def test_hour_and_weekday_still_vary_after_training(train, fitted, shift, names)
     for name in names:
         assert np.abs(column(fitted, later, name) - column(fitted, moved, name)).max() > 0.1
     one, other = (next(tweets(frame)) for frame in (later, moved))
-    task = BehaviourTask(fitted.first, fitted.last)
+    task = BehaviourTask("ours", fitted.first, fitted.last)
     assert task.prompt(one).before != task.prompt(other).before
 
 
@@ -133,7 +133,7 @@ def test_views_of_a_video_change_nothing(sample_table, train, fitted):
         for views in ("7", "9000000", "None")
     ]
     assert set(frames[0]["media_kind"]) == {"video"} and set(frames[0]["duration"]) == {12.5}
-    task = BehaviourTask(fitted.first, fitted.last)
+    task = BehaviourTask("ours", fitted.first, fitted.last)
     texts = [[task.prompt(tweet) for tweet in tweets(frame)] for frame in frames]
     numbers = [fitted.transform(frame)[0] for frame in frames]
     refitted = [Features.fit(frame, SEED).to_dict() for frame in frames]

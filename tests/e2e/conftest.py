@@ -1,11 +1,13 @@
 """Fixtures that run whole commands, in process and at a size that takes seconds."""
 
+import json
 import logging
 import sys
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import torch
 
 from behavesim.cli import compose
 
@@ -66,6 +68,29 @@ def tweets(sample_table):
     """The sample's table as a file holds it, with absolute paths of pictures, so that it may lie anywhere."""
     pictures = pl.Series("local_path", [";".join(paths) or None for paths in sample_table.frame["images"]])
     return pl.read_csv(sample_table.source).with_columns(pictures)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory, sample_table):
+    """Weights as published ones lie on a disk: `llm`, a folder with its tokenizer, and overrides that name a tower."""
+    import open_clip
+
+    from behavesim.data.tokenizer import train_tokenizer
+    from behavesim.models.llm import llm_config, random_llm
+
+    folder = tmp_path_factory.mktemp("published")
+    tokenizer = train_tokenizer(sample_table.frame["content"], 400)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    llm = random_llm(llm_config({"model_type": "llama", "vocab_size": len(tokenizer), **shape}))
+    llm.save_pretrained(folder / "llm")
+    tokenizer.save_pretrained(folder / "llm")
+    vision = {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8}
+    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    (folder / "ViT-tiny.json").write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(folder / "ViT-tiny.json")
+    torch.save(open_clip.create_model("ViT-tiny").state_dict(), folder / "vision.pt")
+    names = ("model.vision.name=ViT-tiny", f"model.vision.weights={folder / 'vision.pt'}")
+    return SimpleNamespace(llm=folder / "llm", tokenizer=tokenizer, vision=names)
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def test_a_bad_table_ends_a_process_with_code_2(fresh, here, table, sizes):
         ("modle=git_tiny", ["modle: no such key; did you mean model?"]),
         ("+experiments=x", ["experiments: no such key"]),
         ("+model.extra=1", ["model.extra: no such key"]),
-        ("model=git_huge", ["model: found git_huge; accepted: git_tiny"]),
+        ("model=git_huge", ["model: found git_huge; accepted: git_hf, git_llama2, git_mpt, git_opt, git_tiny"]),
         ("trainer=tpu", ["trainer: found tpu; accepted: cpu, gpu"]),
         ("hello", ["hello: found a word; accepted: key=value"]),
         ("seed=", ["seed: found ''"]),

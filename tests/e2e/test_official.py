@@ -24,12 +24,12 @@ def official(shared, tmp_path_factory):
 
 @pytest.mark.slow
 def test_training_on_the_official_table_beats_the_account_mean(official, shared):
-    from behavesim import build
+    from behavesim import inputs
     from behavesim.metrics.baselines import account_mean
     from behavesim.metrics.likes import likes_metrics
 
     metrics = json.loads((official / "output" / "metrics.json").read_text())
-    data = build.datamodule(compose("train", [f"data.path={shared / 'data' / 'behaviour_simulation_train.xlsx'}"]))
+    data = inputs.datamodule(compose("train", [f"data.path={shared / 'data' / 'behaviour_simulation_train.xlsx'}"]))
     train_rows, test = data.frames["train"], data.frames["test"]
     guesses = account_mean(train_rows["username"], data.train_likes, test["username"])
     baseline = likes_metrics(test["likes"].to_numpy(), guesses)

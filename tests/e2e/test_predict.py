@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from behavesim import build, scoring
+from behavesim import build, inputs, scoring
 from behavesim.artifact import Artifact, load_artifact, seen_hashes
 from behavesim.cli import compose
 from behavesim.results import export
@@ -84,7 +84,7 @@ def test_an_existing_output_is_replaced(here, predict, tweets, caplog):
 
 def test_the_artifact_predicts_what_the_trained_model_did(here, sizes, sample_overrides):
     cfg = compose("train", [*sizes, *sample_overrides, "logger=none", "export_dir=exported"])
-    data = build.datamodule(cfg)
+    data = inputs.datamodule(cfg)
     model, bins = build.model(cfg, data)
     build.trainer(cfg).fit(LikesModule(model, build.module(cfg, model, data).optimizer), data)
     export(cfg, data, model, bins)

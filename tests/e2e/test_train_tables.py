@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from behavesim import build
+from behavesim import inputs
 from behavesim.cli import compose
 from behavesim.data.output import write_table
 from behavesim.errors import UserError
@@ -25,7 +25,7 @@ def test_every_format_gives_the_same_split(here, tweets):
     parts = []
     for extension in ("csv", "xlsx", "parquet"):
         write_table(tweets, here / f"t.{extension}")
-        data = build.datamodule(compose("train", [f"data.path=t.{extension}"]))
+        data = inputs.datamodule(compose("train", [f"data.path=t.{extension}"]))
         parts.append({part: frame["id"].to_list() for part, frame in data.frames.items()})
     assert parts[0] == parts[1] == parts[2]
     assert all(parts[0].values())

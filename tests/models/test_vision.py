@@ -5,7 +5,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch.testing import assert_close
 
-from behavesim.models.vision import MEAN, STD, VisionTower, tiny_tower
+from behavesim.models.vision import MEAN, STD, VisionTower, shaped_tower
 
 SHAPE = {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "heads": 2}
 
@@ -16,7 +16,7 @@ def pictures(count=2):
 
 @pytest.mark.parametrize(("image_size", "patch_size", "tokens"), [(16, 8, 5), (24, 8, 10), (32, 4, 65)])
 def test_one_token_a_patch_and_the_class_token(image_size, patch_size, tokens):
-    tower = tiny_tower(**SHAPE | {"image_size": image_size, "patch_size": patch_size})
+    tower = shaped_tower(**SHAPE | {"image_size": image_size, "patch_size": patch_size})
     assert (tower.tokens, tower.width, tower.image_size) == (tokens, 32, image_size)
     assert tower(torch.zeros(3, 3, image_size, image_size, dtype=torch.uint8)).shape == (3, tokens, 32)
 
@@ -51,13 +51,25 @@ def test_the_class_token_comes_first_and_has_seen_the_picture():
 
 
 @torch.no_grad()
-def test_bytes_and_floats_of_the_same_picture_are_one():
-    tower, pixels = tiny_tower(**SHAPE), pictures()
-    assert torch.equal(tower(pixels), tower(pixels.float()))
+def test_bytes_are_normalised_and_floats_taken_as_they_are():
+    tower, pixels = shaped_tower(**SHAPE), pictures()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    assert_close(tower(pixels), tower((pixels / 255 - mean) / std), atol=1e-5, rtol=1e-5)
+    assert (tower(pixels) - tower(pixels.float())).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_a_tower_in_bfloat16_takes_both():
+    tower = shaped_tower(**SHAPE)
+    expected = tower(pictures(seed := 1))
+    torch.manual_seed(seed)
+    for pixels in (pictures(), torch.randn(2, 3, 16, 16)):
+        assert tower.to(torch.bfloat16)(pixels).dtype == torch.bfloat16
+    assert expected.dtype == torch.float32
 
 
 def test_gradients_reach_every_parameter():
-    tower = tiny_tower(**SHAPE)
+    tower = shaped_tower(**SHAPE)
     states = tower(pictures())
     (states * torch.randn_like(states)).sum().backward()
     missed = [name for name, p in tower.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]

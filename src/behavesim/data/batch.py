@@ -16,8 +16,9 @@ class Batch:
     """B tweets."""
 
     rows: Tensor  # [B] int64, positions in the encoded table
-    input_ids: Tensor  # [B, T] int64, padded on the right
+    input_ids: Tensor  # [B, T] int64, padded on the right; labelled rows of a model that writes end in the answer
     attention_mask: Tensor  # [B, T] int64, 1 on tokens
+    answer_length: Tensor  # [B] int64, tokens at a text's end that are the answer
     features: Tensor  # [B, F] float32
     prior: Tensor  # [B] float32, log1p likes
     likes: Tensor  # [B] float32, nan where unlabelled
@@ -25,8 +26,8 @@ class Batch:
     image_slot: Tensor | None  # [N] int64, place in the batch × frames + frame
 
     def inputs(self) -> dict[str, Tensor | None]:
-        """Keyword arguments of `GitModel.forward`."""
-        names = ("input_ids", "attention_mask", "features", "prior", "pixel_values", "image_slot")
+        """Keyword arguments of `GitModel.hidden`."""
+        names = ("input_ids", "attention_mask", "features", "pixel_values", "image_slot")
         return {name: getattr(self, name) for name in names}
 
 
@@ -35,14 +36,14 @@ class TweetDataset(Dataset):
 
     Args:
         encoded: the table.
-        pad_token_id: fills texts on the right.
+        pad_id: fills texts on the right.
         frames: pictures read of one tweet, the first ones; 0 reads none.
         image_size: side of a picture in pixels.
     """
 
-    def __init__(self, encoded: EncodedTweets, *, pad_token_id: int, frames: int, image_size: int) -> None:
+    def __init__(self, encoded: EncodedTweets, *, pad_id: int, frames: int, image_size: int) -> None:
         self.encoded = encoded
-        self.pad_token_id = pad_token_id
+        self.pad_id = pad_id
         self.frames = frames
         self.image_size = image_size
 
@@ -56,7 +57,7 @@ class TweetDataset(Dataset):
         """The batch of these rows, in this order; torch's loader calls it with a sampler's whole batch."""
         texts = [self.encoded.text(row) for row in rows]
         shape = (len(rows), max(len(text) for text in texts))
-        input_ids = np.full(shape, self.pad_token_id, dtype=np.int64)
+        input_ids = np.full(shape, self.pad_id, dtype=np.int64)
         attention_mask = np.zeros(shape, dtype=np.int64)
         for place, text in enumerate(texts):
             input_ids[place, : len(text)] = text
@@ -66,6 +67,7 @@ class TweetDataset(Dataset):
             rows=torch.tensor(rows),
             input_ids=torch.from_numpy(input_ids),
             attention_mask=torch.from_numpy(attention_mask),
+            answer_length=torch.from_numpy(self.encoded.answer_length[rows]),
             features=torch.from_numpy(self.encoded.features[rows]),
             prior=torch.from_numpy(self.encoded.prior[rows]),
             likes=torch.from_numpy(self.encoded.likes[rows].astype(np.float32)),

@@ -11,13 +11,20 @@ WINDOW = 20
 
 
 def plan_batches(
-    lengths: np.ndarray, tokens_per_batch: int, *, shuffle: bool, seed: int = 0, epoch: int = 0
+    lengths: np.ndarray,
+    tokens_per_batch: int,
+    *,
+    rows_per_batch: int | None = None,
+    shuffle: bool,
+    seed: int = 0,
+    epoch: int = 0,
 ) -> list[np.ndarray]:
     """Row positions of each batch: every row once, no batch over the budget unless one row alone is.
 
     Args:
         lengths: [N] tokens of each row.
         tokens_per_batch: the budget, rows × longest row.
+        rows_per_batch: most rows of a batch, if that is to count too.
         shuffle: a new order each epoch; otherwise rows are sorted by length.
         seed, epoch: fix the order.
     """
@@ -32,31 +39,30 @@ def plan_batches(
                 for chunk in np.split(order, range(window, len(order), window))
             ]
         )
-    batches = _fill(order, lengths, tokens_per_batch)
+    batches = _fill(order, lengths, tokens_per_batch, rows_per_batch or len(lengths))
     if shuffle:
         batches = [batches[index] for index in generator.permutation(len(batches))]
     return batches
 
 
-def _fill(order: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Cut `order` into runs of at most `budget` positions once padded to the longest."""
+def _fill(order: np.ndarray, lengths: np.ndarray, budget: int, rows: int) -> list[np.ndarray]:
+    """Cut `order` into runs of at most `rows` rows and `budget` positions once padded to the longest."""
     batches, start, longest = [], 0, 0
     for index, row in enumerate(order):
         longest = max(longest, int(lengths[row]))
-        if index > start and longest * (index - start + 1) > budget:
+        count = index - start + 1
+        if index > start and (longest * count > budget or count > rows):
             batches.append(order[start:index])
             start, longest = index, int(lengths[row])
     batches.append(order[start:])
     return batches
 
 
-class TokenBudgetSampler(Sampler[list[int]]):
+class PlannedSampler(Sampler[list[int]]):
     """The batches of one epoch's plan; a new epoch is a new sampler."""
 
-    def __init__(
-        self, lengths: np.ndarray, tokens_per_batch: int, *, shuffle: bool, seed: int = 0, epoch: int = 0
-    ) -> None:
-        self.batches = plan_batches(lengths, tokens_per_batch, shuffle=shuffle, seed=seed, epoch=epoch)
+    def __init__(self, batches: list[np.ndarray]) -> None:
+        self.batches = batches
 
     def __iter__(self) -> Iterator[list[int]]:
         return (batch.tolist() for batch in self.batches)

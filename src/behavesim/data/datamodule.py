@@ -1,16 +1,18 @@
 """The LightningDataModule: a table of tweets, split, encoded and batched."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import lightning
 import numpy as np
 import polars as pl
 from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.batch import Batch, TweetDataset
-from behavesim.data.batching import TokenBudgetSampler
+from behavesim.data.batching import PlannedSampler, plan_batches
 from behavesim.data.encode import EncodedTweets, TweetEncoder
 from behavesim.data.features import Features
 from behavesim.data.split import SplitKind, identity_hash, split_rows
@@ -30,6 +32,18 @@ class LoaderSettings:
     num_workers: int
     frames: int  # pictures read of a tweet; 0 reads none
     image_size: int
+    rows_per_batch: int | None = None  # most rows of a batch, if that is to count too
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How tweets become token ids."""
+
+    style: Literal["ours", "reference"]  # of the prompt
+    max_length: int
+    answer_tokens: int  # see `TweetEncoder`
+    tokenizer: PreTrainedTokenizerBase | None  # None: one is learned from the training prompts
+    vocab_size: int  # of the learned one
 
 
 def tweet_loader(
@@ -42,16 +56,17 @@ def tweet_loader(
     epoch: int = 0,
 ) -> DataLoader[Batch]:
     """Batches of encoded tweets, each row once."""
+    batches = plan_batches(
+        encoded.lengths,
+        settings.tokens_per_batch,
+        rows_per_batch=settings.rows_per_batch,
+        shuffle=shuffle,
+        seed=seed,
+        epoch=epoch,
+    )
     return DataLoader(
-        TweetDataset(
-            encoded,
-            pad_token_id=encoder.tokenizer.pad_token_id,
-            frames=settings.frames,
-            image_size=settings.image_size,
-        ),
-        batch_sampler=TokenBudgetSampler(
-            encoded.lengths, settings.tokens_per_batch, shuffle=shuffle, seed=seed, epoch=epoch
-        ),
+        TweetDataset(encoded, pad_id=encoder.pad_id, frames=settings.frames, image_size=settings.image_size),
+        batch_sampler=PlannedSampler(batches),
         collate_fn=_as_it_is,
         num_workers=settings.num_workers,
     )
@@ -67,9 +82,8 @@ class TweetDataModule(lightning.LightningDataModule):
     Args:
         frame: usable rows as `read_table` gives them, all labelled.
         settings: of the training batches.
+        encoding: how tweets become token ids.
         split, validation, test, split_seed: see `split_rows`.
-        max_length: tokens of a prompt.
-        vocab_size: of the tokenizer that is learned.
         seed: order of the batches and folds of the account statistics.
     """
 
@@ -77,20 +91,18 @@ class TweetDataModule(lightning.LightningDataModule):
         self,
         frame: pl.DataFrame,
         settings: LoaderSettings,
+        encoding: EncoderSettings,
         *,
         split: SplitKind,
         validation: float,
         test: float,
         split_seed: int,
-        max_length: int,
-        vocab_size: int,
         seed: int,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.seed = seed
-        self.max_length = max_length
-        self.vocab_size = vocab_size
+        self.encoding = encoding
         rows = split_rows(frame, split, validation=validation, test=test, seed=split_seed)
         self.frames = {part: with_media(frame[positions]) for part, positions in rows.items()}
         self.dropped = frame.height - sum(len(positions) for positions in rows.values())
@@ -100,10 +112,12 @@ class TweetDataModule(lightning.LightningDataModule):
         """Fitted on the training rows alone."""
         train = self.frames["train"]
         features = Features.fit(train, self.seed)
-        task = BehaviourTask(features.first, features.last)
-        prompts = (task.prompt(tweet) for tweet in tweets(train))
-        tokenizer = train_tokenizer((p.before + p.content + p.after for p in prompts), self.vocab_size)
-        return TweetEncoder(tokenizer, task, features, self.max_length)
+        task = BehaviourTask(self.encoding.style, features.first, features.last)
+        tokenizer = self.encoding.tokenizer
+        if tokenizer is None:
+            prompts = (task.prompt(tweet).text for tweet in tweets(train))
+            tokenizer = train_tokenizer(prompts, self.encoding.vocab_size)
+        return TweetEncoder(tokenizer, task, features, self.encoding.max_length, self.encoding.answer_tokens)
 
     @cached_property
     def encoded(self) -> dict[str, EncodedTweets]:
@@ -143,6 +157,10 @@ class TweetDataModule(lightning.LightningDataModule):
         return self._held_out("test")
 
     def _held_out(self, part: str) -> DataLoader[Batch]:
-        budget = self.settings.tokens_per_batch * EVALUATION_FACTOR
-        settings = LoaderSettings(budget, self.settings.num_workers, self.settings.frames, self.settings.image_size)
+        rows = self.settings.rows_per_batch
+        settings = replace(
+            self.settings,
+            tokens_per_batch=self.settings.tokens_per_batch * EVALUATION_FACTOR,
+            rows_per_batch=rows and rows * EVALUATION_FACTOR,
+        )
         return tweet_loader(self.encoded[part], self.encoder, settings)

@@ -8,8 +8,9 @@ import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.features import Features
-from behavesim.data.task import BehaviourTask
+from behavesim.data.task import BehaviourTask, Prompt
 from behavesim.data.tweets import tweets
+from behavesim.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class EncodedTweets:
 
     tokens: np.ndarray  # [all tokens] int32, rows one after another
     offsets: np.ndarray  # [N + 1] int64
+    answer_length: np.ndarray  # [N] int64, tokens at a row's end that are the answer; 0 where it holds none
     features: np.ndarray  # [N, F] float32
     prior: np.ndarray  # [N] float32, log1p likes
     likes: np.ndarray  # [N] float64, nan where unlabelled
@@ -32,46 +34,92 @@ class EncodedTweets:
         return np.diff(self.offsets)
 
     def text(self, row: int) -> np.ndarray:
-        """Token ids of one row."""
+        """Token ids of one row, the answer included."""
         return self.tokens[self.offsets[row] : self.offsets[row + 1]]
 
 
 @dataclass(frozen=True)
 class TweetEncoder:
-    """Tokenizer, task and features, fitted on training rows and used alike ever after."""
+    """Tokenizer, task and features, fitted on training rows and used alike ever after.
+
+    Args:
+        tokenizer: a fast one.
+        task: prompt and answer.
+        features: None for models that are told no numbers.
+        max_length: tokens of a row; longer content is cut at its end.
+        answer_tokens: room kept for a written answer, which labelled rows then hold; 0 where no answer is written.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     task: BehaviourTask
-    features: Features
+    features: Features | None
     max_length: int
+    answer_tokens: int = 0
+
+    @property
+    def pad_id(self) -> int:
+        """Fills rows behind their text, where nothing looks; models such as Llama-2 have no token for it."""
+        tokenizer = self.tokenizer
+        found = (i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id) if i is not None)
+        return next(found, 0)
 
     def encode(self, frame: pl.DataFrame, *, training_seed: int | None = None) -> EncodedTweets:
         """Encode rows of a table with media columns; `training_seed` as in `Features.transform`."""
-        rows = self._token_rows(frame)
-        features, prior = self.features.transform(frame, training_seed=training_seed)
         likes = frame["likes"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        rows, answer_length = self._token_rows(frame, likes)
+        features, prior = np.zeros((len(likes), 0), np.float32), np.zeros(len(likes), np.float32)
+        if self.features is not None:
+            features, prior = self.features.transform(frame, training_seed=training_seed)
         return EncodedTweets(
             tokens=np.concatenate(rows) if rows else np.zeros(0, np.int32),
             offsets=np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
+            answer_length=answer_length,
             features=features,
             prior=prior,
             likes=likes,
             images=frame["images"].to_list(),
         )
 
-    def _token_rows(self, frame: pl.DataFrame) -> list[np.ndarray]:
-        """Prompts as ids, the content cut where a prompt would exceed `max_length`."""
-        prompts = [self.task.prompt(tweet) for tweet in tweets(frame)]
-        before, content, after = (
-            self._ids([getattr(prompt, part) for prompt in prompts]) for part in ("before", "content", "after")
-        )
-        start = [self.tokenizer.bos_token_id]
-        rows = []
-        for head, body, tail in zip(before, content, after, strict=True):
-            # The end of the prompt is where the head reads: it is never cut.
-            room = max(0, self.max_length - 1 - len(head) - len(tail))
-            rows.append(np.array(start + head + body[:room] + tail, dtype=np.int32))
-        return rows
+    def read_answers(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Numbers that written answers begin with: N sequences of ids → [N] float64, nan where there is none."""
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        numbers = [self.task.parse(text) for text in texts]
+        return np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    def _token_rows(self, frame: pl.DataFrame, likes: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Rows of ids and the length of the answer in each: [N]."""
+        prompts = [self.task.prompt(tweet) for tweet in tweets(frame)]
+        answers = ["" if np.isnan(count) or not self.answer_tokens else self.task.target(count) for count in likes]
+        rows, lengths = [], []
+        for prompt, answer, (ids, starts) in zip(prompts, answers, self._ids(prompts, answers), strict=True):
+            row, answer_length = self._row(prompt, answer, ids, starts)
+            rows.append(row)
+            lengths.append(answer_length)
+        return rows, np.array(lengths, dtype=np.int64)
+
+    def _ids(self, prompts: list[Prompt], answers: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ids of each row and the character at which each token starts."""
+        if not prompts:
+            return []
+        # Prompt and answer in one piece: tokens at a seam of separately encoded parts would be ones never seen whole.
+        texts = [prompt.text + answer for prompt, answer in zip(prompts, answers, strict=True)]
+        encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        spans = (np.array(offsets, dtype=np.int64).reshape(-1, 2) for offsets in encoded["offset_mapping"])
+        return [
+            (np.array(ids, dtype=np.int32), span[:, 0]) for ids, span in zip(encoded["input_ids"], spans, strict=True)
+        ]
+
+    def _row(self, prompt: Prompt, answer: str, ids: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, int]:
+        """One row with its content cut to fit; the end of the prompt and the answer are never cut."""
+        seams = np.cumsum([len(prompt.before), len(prompt.content), len(prompt.after)])
+        head, body, tail, written = np.split(ids, np.searchsorted(starts, seams))
+        if answer and not len(written):
+            raise UserError(f"task: the tokenizer joins the answer {answer!r} to the prompt; accepted: another one")
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        if answer and eos is None:
+            raise UserError("model.head: found text, but the tokenizer has no end-of-text token; accepted: histogram")
+        first = [] if bos is None else [bos]
+        room = max(0, self.max_length - len(first) - len(head) - len(tail) - self.answer_tokens)
+        last = [eos] if answer else []  # supervised: a model that never saw an end would not stop
+        row = np.concatenate([first, head, body[:room], tail, written, last]).astype(np.int32)
+        return row, len(written) + len(last)

@@ -1,9 +1,12 @@
-"""Tokenizer of models trained from nothing: a byte-level BPE learned from the training prompts."""
+"""Tokenizers: a language model's own, or a byte-level BPE learned from the training prompts."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from behavesim.errors import UserError
 
 # Markers of the published table; split in pieces they would inflate every length and every n-gram score.
 MARKERS = ("<hyperlink>", "<mention>")
@@ -30,3 +33,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         additional_special_tokens=list(MARKERS),
         clean_up_tokenization_spaces=False,
     )
+
+
+def load_tokenizer(folder: Path, *, key: str = "model.llm") -> PreTrainedTokenizerBase:
+    """The tokenizer of a language model's folder; `key` is the setting that errors name.
+
+    Raises:
+        UserError: there is none, or it cannot tell where in a text its tokens start.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{key}: {folder}: no readable tokenizer ({reason}); accepted: tokenizer.json") from error
+    if not tokenizer.is_fast:
+        raise UserError(f"{key}: {folder}: a tokenizer without tokenizer.json; accepted: one with it")
+    return tokenizer

@@ -1,52 +1,133 @@
 """Named builders: one function a model, each listed in `conf/model`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
 
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
-from behavesim.models.heads import HistogramHead
-from behavesim.models.llm import tiny_llama
+from behavesim.models.head import Head
+from behavesim.models.histogram_head import HistogramHead
+from behavesim.models.llm import llm_config, random_llm
 from behavesim.models.lora import add_lora
-from behavesim.models.projector import LinearProjector, MetadataProjector
+from behavesim.models.pretrained import pretrained_llm, shape_of
+from behavesim.models.projector import LinearProjector, MetadataProjector, MlpProjector, Resampler
+from behavesim.models.regression_head import RegressionHead
+from behavesim.models.text_head import Answering, TextHead
 from behavesim.models.trainable import set_trainable
-from behavesim.models.vision import tiny_tower
+from behavesim.models.vision import VisionTower, named_shape, pretrained_tower, shaped_tower
 
 
-def git_tiny(
+@dataclass(frozen=True)
+class DataFacts:
+    """What the data decides about a model."""
+
+    bins: LikesBins | None  # None for a converted model, which writes its answers
+    vocab_size: int  # of the tokenizer in use
+    features: int  # numbers of a tweet
+    eos_ids: Sequence[int]
+    pad_id: int
+    answering: Answering
+
+
+def git_tiny(*, vision: Mapping[str, int], llm: Mapping[str, Any], facts: DataFacts, **settings: Any) -> GitModel:
+    """A small GIT-LLM with random weights; settings as in `conf/model/git_tiny.yaml`."""
+    shape = {
+        "model_type": "llama",
+        "vocab_size": facts.vocab_size,
+        "hidden_size": llm["hidden_size"],
+        "intermediate_size": 3 * llm["hidden_size"],
+        "num_hidden_layers": llm["layers"],
+        "num_attention_heads": llm["heads"],
+        "max_position_embeddings": 2048,
+        "tie_word_embeddings": True,
+    }
+    return _composed(shaped_tower(**vision), random_llm(llm_config(shape)), facts, **settings)
+
+
+def git_hf(
     *,
-    vision: Mapping[str, int],
+    llm: str,
+    llm_shape: Mapping[str, Any] | None,
+    vision: Mapping[str, Any],
+    pretrained: bool,
+    weights_dtype: str,
+    quantization: str,
+    facts: DataFacts,
+    **settings: Any,
+) -> GitModel:
+    """Any causal language model of transformers behind a vision tower of open_clip; see `conf/model/git_hf.yaml`.
+
+    Args:
+        llm: a Hugging Face id or a folder.
+        llm_shape: `config.json` of random weights, `model_type` included; None reads that of `llm`.
+        vision: `name` of open_clip, `weights` (tag or file), and for random weights `shape` (of `shaped_tower`).
+        pretrained: with the published weights; otherwise the same shapes with random ones.
+        weights_dtype: in which the language model's weights are kept.
+        quantization: `none`, or `nf4` for four bits.
+        facts: what the data decides.
+        settings: of `_composed`.
+    """
+    if pretrained:
+        tower = pretrained_tower(vision["name"], vision["weights"])
+        language_model = pretrained_llm(llm, dtype=weights_dtype, quantization=quantization)
+    else:
+        tower = shaped_tower(**(vision["shape"] or named_shape(vision["name"])))
+        language_model = random_llm(llm_config(llm_shape or shape_of(llm)), dtype=weights_dtype)
+    return _composed(tower, language_model, facts, **settings)
+
+
+def _composed(
+    tower: VisionTower,
+    llm: PreTrainedModel,
+    facts: DataFacts,
+    *,
     projector: str,
-    llm: Mapping[str, Any],
+    image_tokens: int,
+    frames: int,
     lora: Mapping[str, Any],
     head: str,
-    bins: LikesBins,
-    frames: int,
+    metadata: bool,
     token_dropout: float,
     metadata_dropout: float,
     head_dropout: float,
+    gradient_checkpointing: bool,
     train: Sequence[str],
-    vocab_size: int,
-    features: int,
 ) -> GitModel:
-    """A small GIT-LLM with random weights; settings as in `conf/model/git_tiny.yaml`.
-
-    `bins`, `vocab_size` (of the tokenizer in use) and `features` (numbers of a tweet) are what the data decides.
-    """
-    hidden_size = llm["hidden_size"]
-    tower = tiny_tower(**vision)
-    shape = {key: llm[key] for key in ("hidden_size", "layers", "heads")}
-    language_model = tiny_llama(vocab_size=vocab_size, **shape)
+    """The parts put together, of which those named in `train` train."""
+    width = llm.get_input_embeddings().embedding_dim
     if lora["r"] > 0:
-        add_lora(language_model, **lora)
+        add_lora(llm, **lora)
+    if gradient_checkpointing:
+        # The reentrant form would train nothing where no input of a layer asks for a gradient.
+        llm.gradient_checkpointing_enable({"use_reentrant": False})
     model = GitModel(
         vision=tower,
-        projector=LinearProjector(tower.width, hidden_size),
-        llm=language_model,
-        head=HistogramHead(hidden_size, bins, dropout=head_dropout),
-        metadata=MetadataProjector(features, hidden_size, dropout=metadata_dropout),
+        projector=_projector(projector, tower.width, width, image_tokens, llm.config.num_attention_heads),
+        llm=llm,
+        head=_head(head, width, head_dropout, facts),
+        metadata=MetadataProjector(facts.features, width, dropout=metadata_dropout) if metadata else None,
         frames=frames,
         token_dropout=token_dropout,
+        eos_ids=facts.eos_ids,
+        pad_id=facts.pad_id,
     )
     set_trainable(model, train)
-    return model
+    return model.train()  # published weights arrive in eval mode, in which dropout and checkpointing do nothing
+
+
+def _projector(name: str, width: int, hidden_size: int, tokens: int, heads: int) -> nn.Module:
+    if name == "resampler":
+        return Resampler(width, hidden_size, tokens, heads)
+    return {"linear": LinearProjector, "mlp": MlpProjector}[name](width, hidden_size)
+
+
+def _head(name: str, width: int, dropout: float, facts: DataFacts) -> Head:
+    if name == "text":
+        return TextHead(facts.answering)
+    if name == "regression":
+        return RegressionHead(width, limit=facts.answering.limit, dropout=dropout)
+    return HistogramHead(width, facts.bins, dropout=dropout)

@@ -1,27 +1,24 @@
 """GIT-LLM, composed: vision tower → projector → [prefix; text] → causal language model → head."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from behavesim.models.mask import positions, prefix_mask
+from behavesim.models import llm as decoder
+from behavesim.models.generation import Choose, generate, greedy
+from behavesim.models.head import Head, Hidden, Targets
+from behavesim.models.sequence import pack
+from behavesim.models.vision import VisionTower
 
 
 @dataclass(frozen=True)
-class Hidden:
-    """Last hidden states over prefix and text, and where they are valid."""
+class GitOutput:
+    """What the head reads: the text head gives [B, P + T, V], a head over likes [B, K]."""
 
-    states: Tensor  # [B, P + T, D]
-    prefix_length: int
-    text_valid: Tensor  # [B, T] bool
-    summary: Tensor  # [B, D], see `GitModel.prefix`
-
-    def last_text(self) -> Tensor:
-        """States at each row's last text token, where a head reads: [B, D]."""
-        last = self.text_valid.long().sum(dim=1) - 1 + self.prefix_length
-        return self.states[torch.arange(len(last), device=last.device), last]
+    logits: Tensor
 
 
 class GitModel(nn.Module):
@@ -33,23 +30,27 @@ class GitModel(nn.Module):
     Args:
         vision: pictures [N, 3, S, S] → token states [N, I, width].
         projector: token states → embeddings [N, I, D].
-        llm: any causal LM of transformers.
-        head: states at the last text token [B, D], prior [B] or None → prediction logits.
+        llm: any causal LM of transformers, see `models/llm.py`.
+        head: what is read from the language model.
         metadata: numbers [B, F] → prefix tokens [B, M, D], or None.
         frames: how many pictures of one tweet are seen; each place has its own learned embedding.
         token_dropout: share of text tokens whose embedding is zeroed in training.
+        eos_ids: tokens that end a generated text.
+        pad_id: what follows them.
     """
 
     def __init__(
         self,
         *,
-        vision: nn.Module,
+        vision: VisionTower,
         projector: nn.Module,
         llm: PreTrainedModel,
-        head: nn.Module,
+        head: Head,
         metadata: nn.Module | None = None,
         frames: int = 1,
         token_dropout: float = 0.0,
+        eos_ids: Sequence[int] = (),
+        pad_id: int = 0,
     ) -> None:
         super().__init__()
         self.vision = vision
@@ -59,7 +60,10 @@ class GitModel(nn.Module):
         self.metadata = metadata
         self.frames = frames
         self.token_dropout = token_dropout
-        self.frame_embedding = nn.Parameter(torch.zeros(frames, 1, llm.config.hidden_size)) if frames > 1 else None
+        self.eos_ids = tuple(eos_ids)
+        self.pad_id = pad_id
+        # In the tower's space, before the projector, as the reference has it.
+        self.frame_embedding = nn.Parameter(torch.zeros(frames, 1, vision.width)) if frames > 1 else None
 
     def image_tokens(self, pixel_values: Tensor, image_slot: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         """Image tokens placed in their rows.
@@ -72,9 +76,10 @@ class GitModel(nn.Module):
         Returns:
             Tokens [B, frames × I, D], zero where a slot is empty, and their validity [B, frames × I].
         """
-        tokens = self.projector(self._states(pixel_values))  # [N, I, D]
+        states = self._states(pixel_values)  # [N, patches, width]
         if self.frame_embedding is not None:
-            tokens = tokens + self.frame_embedding[image_slot % self.frames]
+            states = states + self.frame_embedding[image_slot % self.frames]
+        tokens = self.projector(states)  # [N, I, D]
         _, per_image, width = tokens.shape
         slots = tokens.new_zeros(rows * self.frames, per_image, width).index_copy(0, image_slot, tokens)
         filled = torch.zeros(rows * self.frames, dtype=torch.bool, device=tokens.device)
@@ -98,9 +103,12 @@ class GitModel(nn.Module):
         The summary is the mean image token plus the mean metadata token of each row.
         """
         embeddings = self.llm.get_input_embeddings().weight
-        tokens = [embeddings.new_zeros(rows, 0, self.llm.config.hidden_size)]
+        tokens = [torch.zeros(rows, 0, self.llm.get_input_embeddings().embedding_dim, device=embeddings.device)]
         valid = [torch.zeros(rows, 0, dtype=torch.bool, device=embeddings.device)]
         if pixel_values is not None and len(pixel_values):
+            if image_slot is None:  # every row has all its frames: [B, 3, S, S] or [B, frames, 3, S, S]
+                pixel_values = pixel_values.flatten(0, -4)
+                image_slot = torch.arange(len(pixel_values), device=embeddings.device)
             image, image_valid = self.image_tokens(pixel_values, image_slot, rows)
             tokens.append(image)
             valid.append(image_valid)
@@ -111,7 +119,7 @@ class GitModel(nn.Module):
         summary = sum(_masked_mean(block, mask) for block, mask in zip(tokens, valid, strict=True))
         return torch.cat(tokens, dim=1), torch.cat(valid, dim=1), summary
 
-    def hidden(
+    def _sequence(
         self,
         *,
         input_ids: Tensor,
@@ -119,37 +127,61 @@ class GitModel(nn.Module):
         pixel_values: Tensor | None = None,
         image_slot: Tensor | None = None,
         features: Tensor | None = None,
-    ) -> Hidden:
-        """Last hidden states over prefix and text.
-
-        Args:
-            input_ids: [B, T], padded on the right.
-            attention_mask: [B, T], 1 on tokens.
-            pixel_values, image_slot: see `image_tokens`.
-            features: [B, F] standardised numbers.
-        """
+    ) -> tuple[Tensor, Tensor, int, Tensor]:
+        """Loose embeddings [B, P + T, D], validity [B, P + T], P and the prefix's summary [B, D]."""
         prefix, prefix_valid, summary = self.prefix(len(input_ids), pixel_values, image_slot, features)
         text = self.llm.get_input_embeddings()(input_ids)  # [B, T, D]
         if self.training and self.token_dropout > 0:
             kept = torch.rand(input_ids.shape, device=text.device) >= self.token_dropout
             text = text * kept[:, :, None]
-        text_valid = attention_mask.bool()
-        embeddings = torch.cat([prefix.to(text.dtype), text], dim=1)  # [B, P + T, D]
-        # The decoder without its vocabulary layer: no head here reads vocabulary logits.
-        output = self.llm.get_decoder()(
-            inputs_embeds=embeddings,
-            attention_mask=prefix_mask(prefix_valid, text_valid, embeddings.dtype),
-            position_ids=positions(torch.cat([prefix_valid, text_valid], dim=1)),
-            use_cache=False,
-        )
-        return Hidden(output.last_hidden_state, prefix.shape[1], text_valid, summary)
+        prefix = (prefix * decoder.embedding_scale(self.llm)).to(text.dtype)
+        valid = torch.cat([prefix_valid, attention_mask.bool()], dim=1)
+        return torch.cat([prefix, text], dim=1), valid, prefix.shape[1], summary
 
-    def forward(self, *, prior: Tensor | None = None, **inputs: Tensor | None) -> Tensor:
-        """Prediction logits of the head: inputs as in `hidden`, `prior` [B] the log1p likes expected beforehand."""
-        hidden = self.hidden(**inputs)
-        # The summary is a direct path beside attention: pictures and numbers reach the head from the first step on,
-        # and small models learn what pictures show several times sooner.
-        return self.head(hidden.last_text() + hidden.summary, prior)
+    def hidden(self, **inputs: Tensor | None) -> Hidden:
+        """Last hidden states over prefix and text.
+
+        Args:
+            input_ids: [B, T].
+            attention_mask: [B, T], 1 on tokens.
+            pixel_values, image_slot: see `image_tokens`; without slots every row has all its frames.
+            features: [B, F] standardised numbers.
+        """
+        embeddings, valid, prefix_slots, summary = self._sequence(**inputs)
+        packed = pack(embeddings, valid, prefix_slots)
+        states = packed.unpack(decoder.decode(self.llm, packed))
+        return Hidden(states, prefix_slots, valid[:, prefix_slots:], summary)
+
+    def vocabulary(self, states: Tensor) -> Tensor:
+        """Next-token logits of states: [..., D] → [..., V] in fp32."""
+        return decoder.vocabulary_logits(self.llm, states)
+
+    def forward(self, *, prior: Tensor | None = None, **inputs: Tensor | None) -> GitOutput:
+        """Logits of the head: inputs as in `hidden`, `prior` [B] the log1p likes expected beforehand."""
+        return GitOutput(self.head.logits(self, self.hidden(**inputs), prior))
+
+    def loss(self, inputs: Mapping[str, Tensor | None], targets: Targets) -> Tensor:
+        """Training loss of a batch."""
+        return self.head.training_loss(self, inputs, targets)
+
+    def score(self, inputs: Mapping[str, Tensor | None], targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Loss, None without likes, and estimates in likes, each [B]; see `Head.score`."""
+        return self.head.score(self, inputs, targets)
+
+    def generate(
+        self, *, max_new_tokens: int, choose: Choose = greedy, samples: int = 1, **inputs: Tensor | None
+    ) -> Tensor:
+        """The new ids alone, [B × samples, at most max_new_tokens]: inputs as in `hidden`, see `generation.py`."""
+        embeddings, valid, prefix_slots, _ = self._sequence(**inputs)
+        return generate(
+            self.llm,
+            pack(embeddings, valid, prefix_slots, left_padded=True),
+            max_new_tokens=max_new_tokens,
+            eos_ids=self.eos_ids,
+            pad_id=self.pad_id,
+            choose=choose,
+            samples=samples,
+        )
 
 
 def _masked_mean(tokens: Tensor, valid: Tensor) -> Tensor:

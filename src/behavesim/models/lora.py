@@ -29,3 +29,7 @@ def add_lora(llm: PreTrainedModel, *, r: int, alpha: float, dropout: float, targ
         )
     config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(target_modules))
     inject_adapter_in_model(config, llm)
+    # Adapters train in fp32 whatever the frozen weights are kept in: small steps would be lost in 8 bits of mantissa.
+    for name, parameter in llm.named_parameters():
+        if ".lora_" in name:
+            parameter.data = parameter.data.float()

@@ -4,35 +4,36 @@ import torch
 from torch import Tensor
 
 
-def prefix_mask(prefix_valid: Tensor, text_valid: Tensor, dtype: torch.dtype) -> Tensor:
+def prefix_mask(offsets: Tensor, prefix: Tensor, length: Tensor, dtype: torch.dtype) -> Tensor:
     """Additive attention mask of a prefix language model.
 
     Prefix tokens (image, metadata) see each other in both directions and no text; text is causal and sees the whole
-    prefix (Wang et al. 2022, GIT, figure 2). Nothing sees a padded position, except each position itself: a row
-    without any visible key would turn into NaN under softmax.
+    prefix (Wang et al. 2022, GIT, figure 2). Nothing sees padding. Padding after a text sees what the text sees, as
+    in the reference; padding before a prefix sees itself alone: a row without any visible key would turn into NaN
+    under softmax.
 
-    The float form is deliberate: a boolean 4-D mask is read differently by different attention implementations.
+    The float form is deliberate: a boolean 4-D mask is read differently by different attention implementations. Its
+    zeros and minima also become the False and True that MPT, which casts any mask to bool, reads as seen and masked.
 
     Args:
-        prefix_valid: [B, P] bool, False where a prefix slot is empty.
-        text_valid: [B, T] bool, False on padding.
+        offsets: [B, L] int64, place of each token in its row; negative before the row's first token.
+        prefix: [B], prefix tokens of each row, which come first.
+        length: [B], tokens of each row, prefix included.
         dtype: of the hidden states that the mask is added to.
 
     Returns:
-        [B, 1, P + T, P + T]: 0 where the query (row) may look at the key (column), the dtype's minimum elsewhere.
+        [B, 1, L, L]: 0 where the query (row) may look at the key (column), the dtype's minimum elsewhere.
     """
-    prefix_length, text_length = prefix_valid.shape[1], text_valid.shape[1]
-    total = prefix_length + text_length
-    device = text_valid.device
-    allowed = torch.ones(total, total, dtype=torch.bool, device=device).tril()
-    allowed[:prefix_length, :prefix_length] = True
-    valid = torch.cat([prefix_valid, text_valid], dim=1)  # [B, P + T]
-    allowed = allowed & valid[:, None, :]  # [B, P + T, P + T]
-    allowed |= torch.eye(total, dtype=torch.bool, device=device)
-    mask = torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill(~allowed, torch.finfo(dtype).min)
-    return mask[:, None]
+    size = offsets.shape[1]
+    causal = torch.ones(size, size, dtype=torch.bool, device=offsets.device).tril()
+    valid = (offsets >= 0) & (offsets < length[:, None])  # [B, L]
+    in_prefix = valid & (offsets < prefix[:, None])  # [B, L]
+    allowed = (causal | (in_prefix[:, :, None] & in_prefix[:, None, :])) & valid[:, None, :]  # [B, L, L]
+    blind = ~allowed.any(dim=2, keepdim=True)
+    allowed |= blind & torch.eye(size, dtype=torch.bool, device=offsets.device)
+    return additive(allowed, dtype)[:, None]
 
 
-def positions(valid: Tensor) -> Tensor:
-    """Position ids that run on from the prefix to the text and skip padding: [B, L] bool → [B, L] int64."""
-    return (valid.long().cumsum(dim=1) - 1).clamp(min=0)
+def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """True → 0, False → the dtype's minimum; any shape."""
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)

@@ -1,9 +1,15 @@
 """The vision tower: an open_clip vision transformer, read at its last layer's token states."""
 
+from functools import partial
+from typing import Any
+
 import open_clip
 import torch
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import LayerNorm, QuickGELU, VisionTransformer
 from torch import Tensor, nn
+
+from behavesim.errors import UserError
+from behavesim.models.hub import vision_file
 
 # The normalisation that CLIP was trained with (Radford et al. 2021), kept for towers trained from nothing.
 MEAN = open_clip.OPENAI_DATASET_MEAN
@@ -11,9 +17,10 @@ STD = open_clip.OPENAI_DATASET_STD
 
 
 class VisionTower(nn.Module):
-    """Pictures to token states: [N, 3, S, S] uint8 or float in 0…255 → [N, 1 + (S / patch)², width].
+    """Pictures to token states: [N, 3, S, S] → [N, 1 + (S / patch)², width].
 
-    The states are those of the last layer before the final norm, class token first, as GIT-LLM takes them.
+    uint8 pictures are normalised as CLIP was trained; float ones are taken as normalised already. The states are those
+    of the last layer before the final norm, class token first, as GIT-LLM takes them.
     """
 
     def __init__(self, transformer: VisionTransformer) -> None:
@@ -43,17 +50,69 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Token states of a batch of pictures; see the class."""
-        pixels = (pixels.to(self.transformer.conv1.weight.dtype) - self.mean) / self.std
+        if pixels.dtype == torch.uint8:
+            pixels = (pixels - self.mean) / self.std
+        pixels = pixels.to(self.transformer.conv1.weight.dtype)
         states = self.transformer.forward_intermediates(
             pixels, indices=1, output_fmt="NLC", output_extra_tokens=True, intermediates_only=True
         )
         return torch.cat([states["image_intermediates_prefix"][0], states["image_intermediates"][0]], dim=1)
 
 
-def tiny_tower(*, image_size: int, patch_size: int, width: int, layers: int, heads: int) -> VisionTower:
-    """A vision transformer of the given shape with random weights."""
+def shaped_tower(
+    *,
+    image_size: int,
+    patch_size: int,
+    width: int,
+    layers: int,
+    heads: int,
+    mlp_width: int | None = None,
+    quick_gelu: bool = False,
+    norm_eps: float = 1e-5,
+) -> VisionTower:
+    """A vision transformer of the given shape with random weights; `mlp_width` is 4 × width unless given."""
     return VisionTower(
         VisionTransformer(
-            image_size=image_size, patch_size=patch_size, width=width, layers=layers, heads=heads, mlp_ratio=4.0
+            image_size=image_size,
+            patch_size=patch_size,
+            width=width,
+            layers=layers,
+            heads=heads,
+            mlp_ratio=(mlp_width or 4 * width) / width,
+            act_layer=QuickGELU if quick_gelu else nn.GELU,
+            norm_layer=partial(LayerNorm, eps=norm_eps),
         )
     )
+
+
+def named_shape(name: str) -> dict[str, Any]:
+    """Arguments of `shaped_tower` for a model of open_clip.
+
+    Raises:
+        UserError: open_clip has no such model, or its tower is no plain vision transformer.
+    """
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise UserError(f"model.vision.name: found {name}; accepted: a model of open_clip such as ViT-B-16-quickgelu")
+    vision = config["vision_cfg"]
+    if not {"image_size", "patch_size", "width", "layers"} <= set(vision) or not isinstance(vision["layers"], int):
+        raise UserError(f"model.vision.name: found {name}, whose tower is no ViT of open_clip; accepted: ViT-B-32, …")
+    return {
+        "image_size": vision["image_size"],
+        "patch_size": vision["patch_size"],
+        "width": vision["width"],
+        "layers": vision["layers"],
+        "heads": vision["width"] // vision.get("head_width", 64),
+        "mlp_width": int(vision["width"] * vision.get("mlp_ratio", 4)),
+        "quick_gelu": config.get("quick_gelu", False),
+    }
+
+
+def pretrained_tower(name: str, weights: str) -> VisionTower:
+    """The tower of an open_clip model with the weights of one of its tags or of a file.
+
+    Raises:
+        UserError: there is no such model, or its weights are not to be had.
+    """
+    named_shape(name)
+    return VisionTower(open_clip.create_model(name, pretrained=str(vision_file(name, weights))).visual)

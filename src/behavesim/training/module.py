@@ -12,6 +12,7 @@ from torch import Tensor
 from behavesim.data.batch import Batch
 from behavesim.metrics.likes import LikesEstimates, likes_metrics
 from behavesim.models.git import GitModel
+from behavesim.models.head import Targets
 from behavesim.training.optim import OptimizerFactory, parameter_groups, rate_schedule
 
 
@@ -40,6 +41,16 @@ def estimates_of(table: dict[str, np.ndarray]) -> LikesEstimates:
     return LikesEstimates(mean=table["mean"], logmean=table["logmean"], median=table["median"])
 
 
+def failures_of(table: dict[str, np.ndarray]) -> dict[str, float]:
+    """`parse_failures`, the share of written answers that held no number; empty for heads that write none."""
+    return {"parse_failures": float(table["failures"].mean())} if "failures" in table else {}
+
+
+def targets_of(batch: Batch) -> Targets:
+    """What is known of a labelled batch besides the model's inputs."""
+    return Targets(prior=batch.prior, answer_length=batch.answer_length, likes=batch.likes)
+
+
 class LikesModule(lightning.LightningModule):
     """Trains a `GitModel` on likes.
 
@@ -66,14 +77,16 @@ class LikesModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Loss of one batch."""
-        loss = self.model.head.loss(self.model(**batch.inputs()), batch.likes)
+        loss = self.model.loss(batch.inputs(), targets_of(batch))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.rows))
         return loss
 
     def predict_step(self, batch: Batch, _index: int = 0) -> dict[str, np.ndarray]:
         """Estimates of one batch, see `Predictions.table`."""
         predictions = Predictions()
-        predictions.add(batch, self.model.head.estimates(self.model(**batch.inputs())))
+        targets = Targets(prior=batch.prior, answer_length=batch.answer_length)
+        _, estimates = self.model.score(batch.inputs(), targets)
+        predictions.add(batch, estimates)
         return predictions.parts[0]
 
     def on_validation_epoch_start(self) -> None:
@@ -99,13 +112,13 @@ class LikesModule(lightning.LightningModule):
         self.test_table = self._log_metrics("test")
 
     def _score(self, batch: Batch, stage: str) -> None:
-        logits = self.model(**batch.inputs())
-        self.log(f"{stage}/loss", self.model.head.loss(logits, batch.likes), batch_size=len(batch.rows))
-        self._predictions.add(batch, self.model.head.estimates(logits))
+        loss, estimates = self.model.score(batch.inputs(), targets_of(batch))
+        self.log(f"{stage}/loss", loss, batch_size=len(batch.rows))
+        self._predictions.add(batch, estimates)
 
     def _log_metrics(self, stage: str) -> dict[str, np.ndarray]:
         table = self._predictions.table()
-        metrics = likes_metrics(table["actual"], estimates_of(table))
+        metrics = likes_metrics(table["actual"], estimates_of(table)) | failures_of(table)
         del metrics["n"]
         for name, value in metrics.items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "rmsle")

@@ -19,7 +19,7 @@ def parameter_groups(model: nn.Module) -> list[dict]:
 
 
 def rate_schedule(optimizer: Optimizer, *, steps: int, warmup: float, schedule: str) -> LambdaLR:
-    """Linear warm-up over the share `warmup` of `steps`, then a half cosine to zero, or a constant rate."""
+    """Linear warm-up over the share `warmup` of `steps`, then a half cosine or a line to zero, or a constant rate."""
     rise = max(1, round(warmup * steps))
 
     def factor(step: int) -> float:
@@ -28,6 +28,8 @@ def rate_schedule(optimizer: Optimizer, *, steps: int, warmup: float, schedule: 
         if schedule == "constant":
             return 1.0
         progress = min(1.0, (step - rise) / max(1, steps - rise))
+        if schedule == "linear":
+            return 1 - progress
         return 0.5 * (1 + math.cos(math.pi * progress))
 
     return LambdaLR(optimizer, factor)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from behavesim.models.binning import LikesBins
-from behavesim.models.heads import HistogramHead
+from behavesim.models.histogram_head import HistogramHead
 
 WIDE = np.geomspace(1, 100_001, 5000) - 1
 LIKES = st.lists(st.integers(0, 10_000_000), min_size=1, max_size=60)

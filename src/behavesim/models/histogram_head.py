@@ -1,4 +1,4 @@
-"""Heads: from the state at the last text token to a distribution over likes."""
+"""The histogram head: a distribution over bins of likes."""
 
 import math
 
@@ -7,11 +7,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from behavesim.models.binning import LikesBins
+from behavesim.models.head import QUANTILES, LikesHead
 
-QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
 
-
-class HistogramHead(nn.Module):
+class HistogramHead(LikesHead):
     """Logits over bins of log1p(likes), trained with HL-Gauss (Imani & White 2018; Farebrother et al. 2024).
 
     A row may bring a prior, the log1p likes that its account's past suggests. It enters as the logits of a normal
@@ -51,7 +50,7 @@ class HistogramHead(nn.Module):
 
     def forward(self, state: Tensor, prior: Tensor | None = None) -> Tensor:
         """State [B, D] and prior [B] in log1p likes (or None) → logits [B, K] in fp32."""
-        logits = self.linear(self.dropout(state)).float()
+        logits = self.linear(self.dropout(state.to(self.linear.weight.dtype))).float()
         if prior is not None:
             logits = logits - ((self.centres - prior[:, None].float()) / self.log_sigma.exp()).square() / 2
         return logits

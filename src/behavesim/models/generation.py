@@ -1,0 +1,86 @@
+"""Generation with a key-value cache: batched, one forward of the prompt, then one token a step."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache
+
+from behavesim.models import llm as decoder
+from behavesim.models.mask import additive
+from behavesim.models.sequence import Packed
+
+# Next-token logits [B, V] and the step → ids [B].
+Choose = Callable[[Tensor, int], Tensor]
+
+
+def greedy(logits: Tensor, _step: int) -> Tensor:
+    """The likeliest token."""
+    return logits.argmax(dim=-1)
+
+
+class Sampler:
+    """Seeded draws from the model's distribution, `samples` for each row.
+
+    The same stratified uniforms serve every row: what a row gets does not depend on its neighbours in the batch, and
+    the samples of a row spread evenly over its first token's distribution, which steadies their mean.
+
+    Args:
+        samples: draws of each row, S; rows come as [B × S], the draws of a row side by side.
+        steps: most tokens of a draw.
+        seed: fixes the draws.
+    """
+
+    def __init__(self, samples: int, steps: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        strata = torch.stack([torch.randperm(samples, generator=generator) for _ in range(steps)])
+        self.uniforms = (strata + torch.rand(steps, samples, generator=generator)) / samples  # [steps, S]
+
+    def __call__(self, logits: Tensor, step: int) -> Tensor:
+        """Draw by inverting the cumulative distribution."""
+        cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
+        uniforms = self.uniforms[step].to(logits.device, torch.float64)
+        points = uniforms.repeat(len(logits) // len(uniforms))[:, None] * cumulative[:, -1:]
+        return torch.searchsorted(cumulative, points, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
+
+
+@torch.inference_mode()
+def generate(
+    llm: PreTrainedModel,
+    prompt: Packed,
+    *,
+    max_new_tokens: int,
+    eos_ids: Sequence[int] = (),
+    pad_id: int = 0,
+    choose: Choose = greedy,
+    samples: int = 1,
+) -> Tensor:
+    """Continue left-padded rows; returns the new ids alone, [B × samples, at most max_new_tokens].
+
+    A row ends at the first of `eos_ids`, which is kept; `pad_id` follows it. The cache holds the prompt once and is
+    repeated for the samples. Equal to recomputing everything at each step, token for token.
+    """
+    cache = DynamicCache()
+    logits = decoder.vocabulary_logits(llm, decoder.decode(llm, prompt, cache)[:, -1])
+    cache.batch_repeat_interleave(samples)
+    logits, seen, prefix, length = (
+        tensor.repeat_interleave(samples, dim=0)
+        for tensor in (logits, prompt.offsets >= 0, prompt.prefix, prompt.length)
+    )
+    ends = torch.tensor(list(eos_ids), device=logits.device, dtype=torch.int64)
+    ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+    new = []
+    for step in range(max_new_tokens):
+        ids = choose(logits, step).masked_fill(ended, pad_id)
+        new.append(ids)
+        ended |= torch.isin(ids, ends)
+        if ended.all() or step + 1 == max_new_tokens:
+            break
+        seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
+        embeddings = llm.get_input_embeddings()(ids[:, None])  # [B, 1, D]
+        mask = additive(seen, embeddings.dtype)[:, None, None]  # [B, 1, 1, K]
+        position_ids = decoder.positions(llm, length[:, None] + step, prefix, length + step + 1)
+        states = decoder.run_decoder(llm, embeddings, mask, position_ids, cache)
+        logits = decoder.vocabulary_logits(llm, states[:, -1])
+    return torch.stack(new, dim=1)

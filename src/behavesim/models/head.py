@@ -1,0 +1,98 @@
+"""What every head does: read an answer from the language model, train it, and turn it into likes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from behavesim.models.git import GitModel
+
+Inputs = Mapping[str, Tensor | None]
+QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Last hidden states over prefix and text, and where they are valid."""
+
+    states: Tensor  # [B, P + T, D]
+    prefix_slots: int
+    text_valid: Tensor  # [B, T] bool
+    summary: Tensor  # [B, D], see `GitModel.prefix`
+
+    @property
+    def text(self) -> Tensor:
+        """States of the text: [B, T, D]."""
+        return self.states[:, self.prefix_slots :]
+
+    def last_text(self) -> Tensor:
+        """States at each row's last text token, where a head over likes reads: [B, D]."""
+        places = torch.arange(self.text_valid.shape[1], device=self.states.device)
+        last = (places * self.text_valid).argmax(dim=1)
+        return self.text[torch.arange(len(last), device=last.device), last]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is known of a batch besides the model's inputs."""
+
+    prior: Tensor  # [B], log1p likes expected beforehand
+    answer_length: Tensor  # [B] int64, tokens at each text's end that are the answer, 0 where there is none
+    likes: Tensor | None = None  # [B], None where there is nothing to score
+
+
+class Head(nn.Module, ABC):
+    """Reads an answer from a `GitModel`.
+
+    Estimates are in likes, each [B], one for what each score rewards: `mean` is E[likes], `logmean` is
+    expm1(E[log1p likes]), `median`, `p10` and `p90` are quantiles. A head that may fail to read an answer adds
+    `failures`, the share of a row's answers that held no number.
+    """
+
+    @abstractmethod
+    def logits(self, model: "GitModel", hidden: Hidden, prior: Tensor | None) -> Tensor:
+        """What the head makes of hidden states; the shape is the head's own."""
+
+    @abstractmethod
+    def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
+        """Mean loss of a batch, a scalar."""
+
+    @abstractmethod
+    def score(self, model: "GitModel", inputs: Inputs, targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Loss, None without likes, and estimates; see the class."""
+
+
+class LikesHead(Head):
+    """A head over likes: a layer at the last text token, one forward pass for a prediction."""
+
+    @abstractmethod
+    def forward(self, state: Tensor, prior: Tensor | None = None) -> Tensor:
+        """State [B, D] and prior [B] in log1p likes (or None) → logits [B, K] in fp32."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, likes: Tensor) -> Tensor:
+        """Mean loss of logits [B, K] against likes [B]."""
+
+    @abstractmethod
+    def estimates(self, logits: Tensor) -> dict[str, Tensor]:
+        """Estimates [B] of logits [B, K]; see `Head`."""
+
+    def logits(self, model: "GitModel", hidden: Hidden, prior: Tensor | None) -> Tensor:
+        """[B, K]."""
+        # The summary is a direct path beside attention: pictures and numbers reach the head from the first step on,
+        # and small models learn what pictures show several times sooner.
+        return self(hidden.last_text() + hidden.summary, prior)
+
+    def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
+        """See `loss`."""
+        return self.loss(self.logits(model, model.hidden(**inputs), targets.prior), targets.likes)
+
+    def score(self, model: "GitModel", inputs: Inputs, targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """One forward pass serves both."""
+        logits = self.logits(model, model.hidden(**inputs), targets.prior)
+        loss = None if targets.likes is None else self.loss(logits, targets.likes)
+        return loss, self.estimates(logits)
