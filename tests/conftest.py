@@ -90,6 +90,7 @@ def tiny_model():
             "head": "histogram",
             "image_tokens": 3,
             "frames": 1,
+            "smoothing": 1.0,
             "metadata": True,
             "token_dropout": 0.0,
             "metadata_dropout": 0.0,

@@ -76,6 +76,7 @@ def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
         "lora": {"dropout": 0.0, **adapters},
         "gradient_checkpointing": False,
         "head": "text",
+        "smoothing": 1.0,  # of a histogram, which there is none of
         "metadata": False,
         "token_dropout": 0.0,
         "metadata_dropout": 0.0,

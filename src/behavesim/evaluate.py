@@ -16,14 +16,16 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     from behavesim.artifact import load_artifact
     from behavesim.log import log, print_table, quiet_libraries
     from behavesim.metrics.likes import likes_metrics
+    from behavesim.training.module import failures_of
 
     quiet_libraries()
     build.check_targets(cfg)
     artifact = load_artifact(Path(cfg.ckpt), inputs.answering(cfg))
     table = inputs.scored_tweets(cfg, artifact, Path(cfg.data.path), labelled=True)
     unseen = scoring.unseen_rows(table.frame, artifact, table.source)
-    actual, estimates = scoring.labelled_estimates(unseen, scoring.predict(cfg, artifact, unseen))
-    metrics = likes_metrics(actual, estimates)
+    predictions = scoring.predict(cfg, artifact, unseen)
+    actual, estimates = scoring.labelled_estimates(unseen, predictions)
+    metrics = likes_metrics(actual, estimates) | failures_of(predictions)
     folder = Path(cfg.paths.output)
     results.write_metrics(folder, metrics)
     results.plot(folder, actual, estimates, f"{Path(cfg.ckpt).name} on {table.source.name}")

@@ -121,6 +121,7 @@ class Model(Node):
     gradient_checkpointing: bool
     head: Literal["histogram", "regression", "text"]
     bins: Annotated[int, Field(ge=3)]
+    smoothing: Positive
     metadata: bool
     token_dropout: Rate
     metadata_dropout: Rate

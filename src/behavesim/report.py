@@ -42,6 +42,8 @@ def print_results(cfg: DictConfig, scores: Scores) -> None:
     print(text, flush=True)
     (Path(cfg.paths.output) / RESULTS).write_text(text + "\n")
     log.info("rmsle: root mean square error of log1p(likes); each score reads its own estimate of the distribution")
+    if scores["model"].get("parse_failures"):
+        log.info("%.2f %% of the written answers hold no number", 100 * scores["model"]["parse_failures"])
     log.info("results   %s", Path(cfg.paths.output) / RESULTS)
     log.info("artifact  %s", Path(cfg.export_dir))
     if cfg.logger.name == "mlflow":

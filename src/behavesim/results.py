@@ -23,7 +23,7 @@ from behavesim.metrics.likes import LikesEstimates, likes_metrics
 from behavesim.metrics.plots import predicted_against_actual
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
-from behavesim.training.module import LikesModule, estimates_of
+from behavesim.training.module import LikesModule, estimates_of, failures_of
 
 Scores = Mapping[str, Mapping[str, float]]
 METRICS = "metrics.json"
@@ -68,6 +68,7 @@ def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Score
     found: dict[str, dict[str, float]] = {
         name: likes_metrics(table["actual"], estimate) for name, estimate in estimates.items()
     }
+    found["model"] |= failures_of(table)
     if cfg.data.sample is not None:
         found["noise floor"] = {"rmsle": noise_floor(Path(cfg.data.sample.folder), test["id"].to_list())}
     return found

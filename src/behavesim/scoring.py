@@ -32,7 +32,15 @@ def predict(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> dict[st
     # Prediction needs no optimiser; the module only gives the trainer its steps.
     module = LikesModule(artifact.model, optimizer=_no_optimizer)
     parts = build.trainer(cfg).predict(module, inputs.scored_loader(cfg, artifact, frame))
-    return Predictions(parts).table()
+    table = Predictions(parts).table()
+    if table.get("failures", np.zeros(1)).any():
+        unread = int((table["failures"] == 1).sum())
+        log.info(
+            "%.2f %% of the written answers hold no number; %s rows without any take their account's past",
+            100 * table["failures"].mean(),
+            f"{unread:,}",
+        )
+    return table
 
 
 def _no_optimizer(_groups: object) -> None:

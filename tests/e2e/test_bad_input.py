@@ -12,7 +12,7 @@ import pytest
 
 from behavesim.data.output import write_table
 
-COMMANDS = ("train", "evaluate", "predict")
+COMMANDS = ("train", "evaluate", "predict", "export", "convert")
 SECONDS = 5  # 3 on an idle machine
 
 
@@ -91,7 +91,7 @@ def test_help_explains_groups_and_shows_examples(fresh, name):
     assert run.seconds < SECONDS
     assert f"python -m behavesim.{name} " in run.out
     assert "Examples" in run.out
-    assert "trainer: cpu, gpu" in run.out
+    assert "trainer: cpu, ddp_zero1, gpu" in run.out
 
 
 def test_a_bad_table_ends_a_process_with_code_2(fresh, here, table, sizes):
@@ -109,7 +109,7 @@ def test_a_bad_table_ends_a_process_with_code_2(fresh, here, table, sizes):
         ("+experiments=x", ["experiments: no such key"]),
         ("+model.extra=1", ["model.extra: no such key"]),
         ("model=git_huge", ["model: found git_huge; accepted: git_hf, git_llama2, git_mpt, git_opt, git_tiny"]),
-        ("trainer=tpu", ["trainer: found tpu; accepted: cpu, gpu"]),
+        ("trainer=tpu", ["trainer: found tpu; accepted: cpu, ddp_zero1, gpu"]),
         ("hello", ["hello: found a word; accepted: key=value"]),
         ("seed=", ["seed: found ''"]),
         ("run_name=a/b", ["run_name: found 'a/b'"]),

@@ -17,14 +17,19 @@ def test_values_by_hand():
         mean=np.array([3.0, 4.0]), logmean=np.array([0.0, math.expm1(2)]), median=np.array([1.0, 0.0])
     )
     scores = likes_metrics(np.array([0, 8]), estimates)
-    assert set(scores) == {"rmse", "rmsle", "mae", "spearman", "n"}
+    assert set(scores) == {"rmse", "rmsle", "mae", "spearman", "distinct", "n"}
     assert scores["rmse"] == pytest.approx(math.sqrt((9 + 16) / 2))
     assert scores["rmsle"] == pytest.approx(math.sqrt((2 - math.log(9)) ** 2 / 2))
     assert scores["mae"] == pytest.approx((1 + 8) / 2)
     assert scores["spearman"] == pytest.approx(1.0)
-    assert scores["n"] == 2
+    assert scores["n"] == 2 and scores["distinct"] == 2
     assert isinstance(scores["n"], int)
     assert all(type(scores[key]) is float for key in ("rmse", "rmsle", "mae", "spearman"))
+
+
+def test_distinct_predictions_are_counted_as_whole_numbers():
+    estimates = LikesEstimates.point(np.array([100.0, 100.4, 99.6, 7.0, 7.0]))
+    assert likes_metrics(np.ones(5), estimates)["distinct"] == 2
 
 
 @given(pairs)

@@ -45,9 +45,10 @@ class LikesEstimates:
 
 
 def likes_metrics(actual: np.ndarray, estimates: LikesEstimates) -> dict[str, float]:
-    """RMSE, RMSE of log1p, MAE and Spearman's rank correlation over N tweets, and `n` (an int).
+    """RMSE, RMSE of log1p, MAE and Spearman's rank correlation over N tweets; `distinct` and `n` (ints).
 
     `actual` [N] in likes. `rmse` reads `estimates.mean`, `rmsle` and `spearman` read `logmean`, `mae` reads `median`.
+    `distinct` counts the whole numbers among the rounded means: a model that knows few answers says few numbers.
     `spearman` is 0.0 where it is undefined: a constant prediction, constant likes, a single tweet. The order of the
     rows changes no digit. ValueError for no rows, lengths that differ, negative or non-finite values.
     """
@@ -57,6 +58,7 @@ def likes_metrics(actual: np.ndarray, estimates: LikesEstimates) -> dict[str, fl
         "rmsle": _root_mean_square(row_errors(actual, estimates, "rmsle")),
         "mae": _exact_mean(np.abs(row_errors(actual, estimates, "mae"))),
         "spearman": float(rank_correlation(codes(actual)[None], codes(estimates.logmean)[None])[0]),
+        "distinct": len(np.unique(np.rint(estimates.mean))),
         "n": len(actual),
     }
 

@@ -90,6 +90,7 @@ def _composed(
     frames: int,
     lora: Mapping[str, Any],
     head: str,
+    smoothing: float,
     metadata: bool,
     token_dropout: float,
     metadata_dropout: float,
@@ -108,7 +109,7 @@ def _composed(
         vision=tower,
         projector=_projector(projector, tower.width, width, image_tokens, llm.config.num_attention_heads),
         llm=llm,
-        head=_head(head, width, head_dropout, facts),
+        head=_head(head, width, smoothing, head_dropout, facts),
         metadata=MetadataProjector(facts.features, width, dropout=metadata_dropout) if metadata else None,
         frames=frames,
         token_dropout=token_dropout,
@@ -125,9 +126,9 @@ def _projector(name: str, width: int, hidden_size: int, tokens: int, heads: int)
     return {"linear": LinearProjector, "mlp": MlpProjector}[name](width, hidden_size)
 
 
-def _head(name: str, width: int, dropout: float, facts: DataFacts) -> Head:
+def _head(name: str, width: int, smoothing: float, dropout: float, facts: DataFacts) -> Head:
     if name == "text":
         return TextHead(facts.answering)
     if name == "regression":
         return RegressionHead(width, limit=facts.answering.limit, dropout=dropout)
-    return HistogramHead(width, facts.bins, dropout=dropout)
+    return HistogramHead(width, facts.bins, dropout=dropout, smoothing=smoothing)

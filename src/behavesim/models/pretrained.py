@@ -1,11 +1,13 @@
 """Language models with published weights, from a folder or the hub's cache."""
 
 import json
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
+from behavesim.errors import UserError
 from behavesim.models.hub import llm_folder
 from behavesim.models.llm import attention_of, causal_class, llm_config, prepared
 
@@ -23,8 +25,13 @@ def pretrained_llm(name: str, *, dtype: str, quantization: str) -> PreTrainedMod
     """A language model with its weights, kept as `dtype` or in four bits (`nf4`, Dettmers et al. 2023).
 
     Raises:
-        UserError: weights are not to be had, or the model is no causal language model.
+        UserError: weights are not to be had, the model is no causal language model, or four bits cannot be had here.
     """
+    if quantization == "nf4" and not (torch.cuda.is_available() and find_spec("bitsandbytes")):
+        found = "no GPU" if not torch.cuda.is_available() else "no bitsandbytes"
+        raise UserError(
+            f"model.quantization: found nf4 and {found}; accepted: none, or a GPU and behavesim[quantization]"
+        )
     model_class = causal_class(llm_config(shape_of(name)))
     four_bits = BitsAndBytesConfig(
         load_in_4bit=True,
