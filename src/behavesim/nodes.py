@@ -152,7 +152,7 @@ class HfModel(Model):
     vision: NamedVision
     llm: Given
     llm_shape: dict[str, Any] | None
-    weights_dtype: Literal["float32", "bfloat16", "float16"]
+    weights_dtype: Literal["float32", "bfloat16", "float16", "half"]
     quantization: Literal["none", "nf4"]
 
 

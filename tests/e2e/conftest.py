@@ -22,6 +22,22 @@ SIZES = (
 )
 
 
+# Shapes of a layer of Llama and of one of CLIP as the reference names their weights.
+LAYER = {
+    **{f"self_attn.{name}_proj": (32, 32) for name in "qo"},
+    **{f"self_attn.{name}_proj": (16, 32) for name in "kv"},
+    **{f"mlp.{name}_proj": (48, 32) for name in ("gate", "up")},
+    "mlp.down_proj": (32, 48),
+    **{f"{name}_layernorm": (32,) for name in ("input", "post_attention")},
+}
+CLIP_LAYER = {
+    **{f"self_attn.{name}_proj": (24, 24) for name in ("q", "k", "v", "out")},
+    "mlp.fc1": (48, 24),
+    "mlp.fc2": (24, 48),
+    **{f"layer_norm{place}": (24,) for place in (1, 2)},
+}
+
+
 @pytest.fixture(scope="session")
 def sizes():
     """Overrides that make a training on 200 rows a matter of a second."""
@@ -91,6 +107,27 @@ def tiny_checkpoint(tmp_path_factory, sample_table):
     torch.save(open_clip.create_model("ViT-tiny").state_dict(), folder / "vision.pt")
     names = ("model.vision.name=ViT-tiny", f"model.vision.weights={folder / 'vision.pt'}")
     return SimpleNamespace(llm=folder / "llm", tokenizer=tokenizer, vision=names)
+
+
+@pytest.fixture(scope="session")
+def reference_checkpoint(tmp_path_factory, sample_table):
+    """A folder as the reference's own files are laid out, with the tokenizer beside them."""
+    from behavesim.data.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("reference")
+    tokenizer = train_tokenizer(sample_table.frame["content"], 400)
+    torch.save(reference_state(len(tokenizer)), folder / "pytorch_model.bin")
+    llm = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = {
+        "family": "llama",
+        "llm": {**llm, "num_key_value_heads": 2, "vocab_size": len(tokenizer), "not_of_llama": 3},
+        "vision": {"num_attention_heads": 2, "hidden_act": "quick_gelu"},
+        "lora": {"r": 4, "lora_alpha": 16},
+        "not_of_ours": True,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -184,3 +221,25 @@ def read_any(path):
 
 def _unless_given(key, value, overrides):
     return () if any(text.startswith(f"{key}=") for text in overrides) else (f"{key}={value}",)
+
+
+def reference_state(vocab_size):
+    """Random weights under the reference's names: a Llama of two layers with grouped queries and LoRA, a ViT of one."""
+    words = (vocab_size, 32)
+    shapes = {"model.embed_tokens.weight": words, "model.norm.weight": (32,), "lm_head.weight": words}
+    for layer in range(2):
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in LAYER.items()}
+        for name, out in (("q_proj", 32), ("v_proj", 16)):
+            shapes[f"model.layers.{layer}.self_attn.{name}.lora_A.default.weight"] = (4, 32)
+            shapes[f"model.layers.{layer}.self_attn.{name}.lora_B.default.weight"] = (out, 4)
+    vision = "model.image_encoder.vision_model"
+    shapes[f"{vision}.embeddings.class_embedding"] = (24,)
+    shapes[f"{vision}.embeddings.patch_embedding.weight"] = (24, 3, 8, 8)
+    shapes[f"{vision}.embeddings.position_embedding.weight"] = (10, 24)
+    biased = {f"{vision}.{norm}": (24,) for norm in ("pre_layrnorm", "post_layernorm")}
+    biased |= {f"{vision}.encoder.layers.0.{name}": shape for name, shape in CLIP_LAYER.items()}
+    biased |= {f"model.visual_projection.visual_projection.{place}": (32, 24)[: 2 - place] for place in (0, 1)}
+    for name, shape in biased.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    generator = torch.Generator().manual_seed(1)
+    return {name: torch.randn(shape, generator=generator) * 0.2 for name, shape in shapes.items()}

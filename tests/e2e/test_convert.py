@@ -1,6 +1,5 @@
 """Checkpoints of the reference implementation through the command, into predictions."""
 
-import json
 import re
 import shutil
 
@@ -14,88 +13,18 @@ from behavesim.artifact import load_artifact
 from behavesim.cli import compose
 from behavesim.convert import convert
 from behavesim.data.output import write_table
-from behavesim.data.tokenizer import train_tokenizer
 from behavesim.models.reference import load_reference_checkpoint
 from behavesim.predict import predict
 
-# A row of llama as the reference names its weights.
-LAYER = {
-    "self_attn.q_proj": (32, 32),
-    "self_attn.k_proj": (16, 32),
-    "self_attn.v_proj": (16, 32),
-    "self_attn.o_proj": (32, 32),
-    "mlp.gate_proj": (48, 32),
-    "mlp.up_proj": (48, 32),
-    "mlp.down_proj": (32, 48),
-    "input_layernorm": (32,),
-    "post_attention_layernorm": (32,),
-}
-CLIP_LAYER = {
-    "self_attn.q_proj": (24, 24),
-    "self_attn.k_proj": (24, 24),
-    "self_attn.v_proj": (24, 24),
-    "self_attn.out_proj": (24, 24),
-    "mlp.fc1": (48, 24),
-    "mlp.fc2": (24, 48),
-    "layer_norm1": (24,),
-    "layer_norm2": (24,),
-}
+
+@pytest.fixture(scope="session")
+def checkpoint(reference_checkpoint):
+    return reference_checkpoint
 
 
-def reference_state(vocab_size):
-    """Random weights under the reference's names: a Llama of two layers with grouped queries and LoRA, a ViT of one."""
-    state = {
-        "model.embed_tokens.weight": (vocab_size, 32),
-        "model.norm.weight": (32,),
-        "lm_head.weight": (vocab_size, 32),
-    }
-    for layer in range(2):
-        for name, shape in LAYER.items():
-            state[f"model.layers.{layer}.{name}.weight"] = shape
-        for name, out in (("q_proj", 32), ("v_proj", 16)):
-            state[f"model.layers.{layer}.self_attn.{name}.lora_A.default.weight"] = (4, 32)
-            state[f"model.layers.{layer}.self_attn.{name}.lora_B.default.weight"] = (out, 4)
-    vision = "model.image_encoder.vision_model"
-    state |= {
-        f"{vision}.embeddings.class_embedding": (24,),
-        f"{vision}.embeddings.patch_embedding.weight": (24, 3, 8, 8),
-        f"{vision}.embeddings.position_embedding.weight": (10, 24),
-    }
-    for norm in ("pre_layrnorm", "post_layernorm"):
-        state |= {f"{vision}.{norm}.weight": (24,), f"{vision}.{norm}.bias": (24,)}
-    for name, shape in CLIP_LAYER.items():
-        state |= {
-            f"{vision}.encoder.layers.0.{name}.weight": shape,
-            f"{vision}.encoder.layers.0.{name}.bias": shape[:1],
-        }
-    projector = "model.visual_projection.visual_projection"
-    state |= {f"{projector}.0.weight": (32, 24), f"{projector}.0.bias": (32,)}
-    state |= {f"{projector}.1.weight": (32,), f"{projector}.1.bias": (32,)}
-    return {name: torch.randn(shape) * 0.2 for name, shape in state.items()}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(sample_table):
-    return train_tokenizer(sample_table.frame["content"], 400)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, tokenizer):
-    """A folder as the reference's own files are laid out, with the tokenizer beside them."""
-    folder = tmp_path_factory.mktemp("reference")
-    torch.manual_seed(1)
-    torch.save(reference_state(len(tokenizer)), folder / "pytorch_model.bin")
-    llm = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = {
-        "family": "llama",
-        "llm": {**llm, "num_key_value_heads": 2, "vocab_size": len(tokenizer), "not_of_llama": 3},
-        "vision": {"num_attention_heads": 2, "hidden_act": "quick_gelu"},
-        "lora": {"r": 4, "lora_alpha": 16},
-        "not_of_ours": True,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    tokenizer.save_pretrained(folder)
-    return folder
+@pytest.fixture(scope="session")
+def tokenizer(checkpoint):
+    return PreTrainedTokenizerFast.from_pretrained(checkpoint)
 
 
 def converted(*overrides):

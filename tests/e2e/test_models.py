@@ -69,6 +69,20 @@ def test_every_model_trains_saves_and_predicts_the_same(trained_steps, tiny_shap
     same_again(artifact, frame)
 
 
+@pytest.mark.parametrize("head", ["histogram", "text"])
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [("bfloat16", "32-true"), ("half", "bf16-mixed"), ("float16", "bf16-mixed")]
+)
+def test_a_language_model_kept_in_halves_trains(trained_steps, tiny_shapes, frame, dtype, precision, head):
+    shapes = [text for text in tiny_shapes("git_llama2") if "weights_dtype" not in text]
+    settings = [f"model.weights_dtype={dtype}", f"trainer.precision={precision}", f"model.head={head}"]
+    artifact, before = trained_steps(*shapes, *settings)
+    for name, weight in artifact.model.named_parameters():
+        assert torch.equal(weight, before[name]) == (not weight.requires_grad), name
+        assert weight.dtype == torch.float32 or not weight.requires_grad
+    same_again(artifact, frame)
+
+
 @pytest.mark.parametrize("projector", ["linear", "mlp", "resampler"])
 def test_every_projector(trained_steps, tiny_shapes, frame, projector):
     settings = [f"model.projector={projector}", "model.image_tokens=2", "model.frames=2"]

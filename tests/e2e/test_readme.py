@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from behavesim.cli import compose
+from behavesim.convert import convert
 from behavesim.data.output import write_table
 from behavesim.evaluate import evaluate
+from behavesim.export import export
 from behavesim.predict import predict
+from behavesim.train import train
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 COMMAND = re.compile(r"^(?:\S*/)?python -m behavesim\.(\w+)(.*)$")
 TABLES = (".xlsx", ".csv", ".parquet")
+RUNS = {"convert": convert, "evaluate": evaluate, "export": export, "predict": predict}
 
 
 def commands(text):
@@ -32,12 +36,24 @@ def commands(text):
 FOUND = sorted(set(commands(README.read_text())))
 
 
+PYTHON = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
 def value_of(arguments, key):
     return next((text.partition("=")[2] for text in arguments if text.startswith(f"{key}=")), None)
 
 
+@pytest.fixture(scope="session")
+def trained_to_write(tmp_path_factory, train_tiny):
+    """An artifact that writes its answers, with LoRA: it can be decoded in either way and exported in either format."""
+    folder = tmp_path_factory.mktemp("writing")
+    settings = ("model.head=text", "model.lora.r=2", "+trainer.limit_train_batches=2", "task.samples=2")
+    train_tiny(*settings, f"paths.output={folder / 'output'}", f"export_dir={folder / 'artifact'}", "run_name=writing")
+    return folder / "artifact"
+
+
 @pytest.fixture
-def prepared(here, tweets, trained, train_tiny):
+def prepared(here, tweets, trained, trained_to_write, reference_checkpoint, train_tiny):
     """Puts what a command reads where the command looks for it."""
 
     def make(name, arguments):
@@ -46,8 +62,11 @@ def prepared(here, tweets, trained, train_tiny):
             if path and not Path(path).exists():
                 assert Path(path).suffix in TABLES, path
                 write_table(tweets, Path(path))
-        if (artifact := value_of(arguments, "ckpt")) and not Path(artifact).exists():
-            shutil.copytree(trained.artifact, artifact)
+        writes = name == "export" or value_of(arguments, "task.decode")
+        folders = {"ckpt": trained_to_write if writes else trained.artifact}
+        for key, folder in (folders | dict.fromkeys(("reference", "tokenizer"), reference_checkpoint)).items():
+            if (path := value_of(arguments, key)) and not Path(path).exists():
+                shutil.copytree(folder, path)
         if value_of(arguments, "ckpt_path") == "last":
             first = [text for text in arguments if not text.startswith(("ckpt_path=", "trainer.max_epochs="))]
             train_tiny(*first)
@@ -57,7 +76,40 @@ def prepared(here, tweets, trained, train_tiny):
 
 
 @pytest.fixture
-def run(here, prepared, train_tiny, sizes, sample_overrides, database, main):
+def of_a_second(tiny_shapes, tiny_checkpoint):
+    """Overrides that make a command's large model tiny; none where it trains the default model."""
+
+    def overrides(arguments):
+        recipe = value_of(arguments, "+experiment")
+        model = "git_llama2" if recipe else value_of(arguments, "model")
+        if model in (None, "git_tiny"):
+            return []
+        if llm := value_of(arguments, "model.llm"):  # weights as published, where the command looks for them
+            shutil.copytree(tiny_checkpoint.llm, llm)
+            return list(tiny_checkpoint.vision)
+        _, *shapes = tiny_shapes(model)
+        return [text for text in shapes if value_of(arguments, text.partition("=")[0]) is None]
+
+    return overrides
+
+
+@pytest.fixture
+def train_large(of_a_second, sample_overrides):
+    """Two steps of a command with another model than the default one, on a CPU where there is no GPU."""
+
+    def run(*arguments):
+        arguments = [*arguments, *of_a_second(arguments)]
+        if value_of(arguments, "+experiment") and not torch.cuda.is_available():
+            arguments = ["trainer=cpu", *(text for text in arguments if text != "trainer=cpu")]
+        sample = () if value_of(arguments, "data.path") else sample_overrides
+        small = ["+trainer.limit_train_batches=2", "trainer.max_epochs=1", "task.samples=2", "model.image_tokens=2"]
+        train(compose("train", [*arguments, *small, *sample, "logger=none"]))
+
+    return run
+
+
+@pytest.fixture
+def run(here, prepared, train_tiny, train_large, sizes, sample_overrides, database, main):
     def call(name, arguments):
         if "--help" in arguments or "-h" in arguments:
             assert main(name, *arguments).code == 0
@@ -65,26 +117,36 @@ def run(here, prepared, train_tiny, sizes, sample_overrides, database, main):
         prepared(name, arguments)
         if "-m" in arguments or "--multirun" in arguments:
             assert main(name, *arguments, *sizes, *sample_overrides, "logger=none").code == 0
-        elif name == "train":
+        elif name != "train":
+            RUNS[name](compose(name, arguments))
+        elif value_of(arguments, "model") or value_of(arguments, "+experiment"):
+            train_large(*arguments)
+        else:
             epochs = "trainer.max_epochs=2" if "ckpt_path=last" in arguments else "trainer.max_epochs=1"
             tracked = () if value_of(arguments, "logger") else ("logger=mlflow", *database)
             train_tiny(*arguments, epochs, *tracked)
-        else:
-            {"evaluate": evaluate, "predict": predict}[name](compose(name, arguments))
 
     return call
 
 
 def test_the_readme_shows_every_command():
-    assert {"train", "evaluate", "predict"} <= {name for name, _ in FOUND}
+    assert {*RUNS, "train"} == {name for name, _ in FOUND}
 
 
 @pytest.mark.parametrize(("name", "arguments"), FOUND, ids=[" ".join((name, *rest)) for name, rest in FOUND])
 def test_a_command_of_the_readme_runs(run, name, arguments):
     if value_of(arguments, "trainer") == "gpu" and not torch.cuda.is_available():
-        compose(name, [text for text in arguments if not text.startswith("trainer=")])
-        pytest.skip("no GPU on this machine: only composed, with trainer=cpu")
+        arguments = tuple(text for text in arguments if not text.startswith("trainer="))  # on a CPU, then
     run(name, arguments)
+
+
+@pytest.mark.parametrize("text", PYTHON, ids=[text.split("\n")[0] for text in PYTHON])
+def test_python_of_the_readme_runs(run, reference_checkpoint, text):
+    shutil.copytree(reference_checkpoint, "output/checkpoint-9235")
+    for name, arguments in FOUND:
+        if name == "export":
+            run(name, arguments)
+    exec(text, {})
 
 
 def test_commands_are_found_however_they_are_written():

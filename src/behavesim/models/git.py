@@ -136,7 +136,8 @@ class GitModel(nn.Module):
             text = text * kept[:, :, None]
         prefix = (prefix * decoder.embedding_scale(self.llm)).to(text.dtype)
         valid = torch.cat([prefix_valid, attention_mask.bool()], dim=1)
-        return torch.cat([prefix, text], dim=1), valid, prefix.shape[1], summary
+        with torch.autocast(text.device.type, enabled=False):  # it refuses to join halves of another kind than its own
+            return torch.cat([prefix, text], dim=1), valid, prefix.shape[1], summary
 
     def hidden(self, **inputs: Tensor | None) -> Hidden:
         """Last hidden states over prefix and text.

@@ -46,7 +46,14 @@ def random_llm(config: PreTrainedConfig, *, dtype: str = "float32") -> PreTraine
     """A language model of the given shape with random weights."""
     model_class = causal_class(config)
     attention = attention_of(model_class)
-    return prepared(model_class._from_config(config, attn_implementation=attention, dtype=getattr(torch, dtype)))
+    return prepared(model_class._from_config(config, attn_implementation=attention, dtype=torch_dtype(dtype)))
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """A dtype by name; `half` is the one that `trainer.precision=half` computes in here."""
+    if name == "half":
+        return torch.float16 if torch.cuda.is_available() else torch.bfloat16
+    return getattr(torch, name)
 
 
 def attention_of(model_class: type[PreTrainedModel]) -> str:

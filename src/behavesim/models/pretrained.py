@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 
 from behavesim.errors import UserError
 from behavesim.models.hub import llm_folder
-from behavesim.models.llm import attention_of, causal_class, llm_config, prepared
+from behavesim.models.llm import attention_of, causal_class, llm_config, prepared, torch_dtype
 
 
 def shape_of(name: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def pretrained_llm(name: str, *, dtype: str, quantization: str) -> PreTrainedMod
     llm = AutoModelForCausalLM.from_pretrained(
         llm_folder(name),
         local_files_only=True,
-        dtype=getattr(torch, dtype),
+        dtype=torch_dtype(dtype),
         attn_implementation=attention_of(model_class),
         quantization_config=four_bits if quantization == "nf4" else None,
     )
