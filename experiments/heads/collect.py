@@ -38,6 +38,7 @@ def rows(name: str) -> dict[str, list[dict[str, float]]]:
 
 
 def cell(scores: list[dict[str, float]], metric: str) -> str:
+    """Mean and standard deviation over seeds; empty where a variant has no such score."""
     values = np.array([score[metric] for score in scores if metric in score])
     digits = {"rmse": 0, "mae": 1, "distinct": 0, "parse_failures": 5}.get(metric, 4)
     return f"{values.mean():,.{digits}f} ± {values.std(ddof=1):,.{digits}f}" if len(values) > 1 else ""
@@ -53,7 +54,7 @@ def main(name: str) -> None:
         print(f"| {variant} | {len(scores)} |", " | ".join(cell(scores, metric) for metric in columns), "|")
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     for axis, metric in zip(axes, ("rmsle", "rmse"), strict=True):
-        for place, (variant, scores) in enumerate(found.items()):
+        for place, scores in enumerate(found.values()):
             values = [score[metric] for score in scores]
             axis.scatter(values, [place] * len(values), color="tab:blue", alpha=0.6)
             axis.scatter(np.mean(values), place, color="black", marker="|", s=200)

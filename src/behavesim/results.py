@@ -39,6 +39,18 @@ def failure_marked(logger: Logger | None) -> Iterator[None]:
         raise
 
 
+def last_metrics(trainer: lightning.Trainer, module: LikesModule, data: TweetDataModule) -> dict[str, Any]:
+    """Metrics at the end of training, which the trainer forgets when it tests.
+
+    A training that ended before its first validation is validated now.
+    """
+    fitted = dict(trainer.callback_metrics)
+    if not any(name.startswith("val/") for name in fitted) and not trainer.fast_dev_run:
+        trainer.validate(module, data, verbose=False)
+        fitted |= trainer.callback_metrics
+    return fitted
+
+
 def load_best(trainer: lightning.Trainer, module: LikesModule) -> None:
     """Take the weights of the best validation epoch; without checkpoints keep the last."""
     callback = trainer.checkpoint_callback

@@ -36,7 +36,7 @@ def predict(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> dict[st
     if table.get("failures", np.zeros(1)).any():
         unread = int((table["failures"] == 1).sum())
         log.info(
-            "%.2f %% of the written answers hold no number; %s rows without any take their account's past",
+            "%.2f %% of the written answers hold no number; %s rows without any take their account's past, or 0",
             100 * table["failures"].mean(),
             f"{unread:,}",
         )

@@ -33,7 +33,7 @@ def train(cfg: "DictConfig") -> float | None:
     with results.failure_marked(logger):
         trainer = build.trainer(cfg, run_logger=logger, callbacks=callbacks)
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-        fitted = dict(trainer.callback_metrics)  # testing forgets them
+        fitted = results.last_metrics(trainer, module, data)
         results.load_best(trainer, module)
         trainer.test(module, data, verbose=False)
         results.export(cfg, data, model, bins)

@@ -77,7 +77,6 @@ def test_adapters_and_parts_train_and_the_frozen_base_stays(family, family_model
 
 
 def test_adapters_alone_train_under_checkpointing(family, family_model, model_inputs):
-    """Where no input of a layer asks for a gradient, the reentrant form would train nothing."""
     model = family_model(family, r=8, gradient_checkpointing=True, train=["lora"])
     assert moved_by_training(model, model_inputs(TEXTS)) == of_parts(model, "lora")
 

@@ -98,9 +98,6 @@ def on_meta(build):
     return str(tower), {name: weight.shape for name, weight in tower.state_dict().items()}
 
 
-OTHER_TOWERS = pytest.mark.xfail(strict=True, reason="named_shape takes a ViT with parts that shaped_tower has not")
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -109,9 +106,9 @@ OTHER_TOWERS = pytest.mark.xfail(strict=True, reason="named_shape takes a ViT wi
         "ViT-B-16-plus-240",
         "ViT-L-14-336-quickgelu",
         "ViT-H-14",
-        pytest.param("ViT-L-14-CLIPA", marks=OTHER_TOWERS),  # without ln_pre
-        pytest.param("ViT-M-16-alt", marks=OTHER_TOWERS),  # with layer scale
-        pytest.param("coca_ViT-B-32", marks=OTHER_TOWERS),  # with an attention pool that gets no gradient
+        "ViT-L-14-CLIPA",  # without ln_pre
+        "ViT-M-16-alt",  # with layer scale
+        "coca_ViT-B-32",  # with an attention pool that gets no gradient
     ],
 )
 def test_a_named_shape_is_the_tower_of_open_clip_or_refused(name):

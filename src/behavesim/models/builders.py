@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from behavesim.models.binning import LikesBins
+from behavesim.models.family_check import check_family
 from behavesim.models.git import GitModel
 from behavesim.models.head import Head
 from behavesim.models.histogram_head import HistogramHead
@@ -77,6 +78,7 @@ def git_hf(
     else:
         tower = shaped_tower(**(vision["shape"] or named_shape(vision["name"])))
         language_model = random_llm(llm_config(llm_shape or shape_of(llm)), dtype=weights_dtype)
+    check_family(language_model)
     return _composed(tower, language_model, facts, **settings)
 
 
@@ -103,7 +105,7 @@ def _composed(
     if lora["r"] > 0:
         add_lora(llm, **lora)
     if gradient_checkpointing:
-        # The reentrant form would train nothing where no input of a layer asks for a gradient.
+        # torch's own advice; the reentrant form asks for an input that wants a gradient.
         llm.gradient_checkpointing_enable({"use_reentrant": False})
     model = GitModel(
         vision=tower,

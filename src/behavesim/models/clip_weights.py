@@ -24,11 +24,16 @@ INSIDE = {
 }
 # The final norm is not part of GIT-LLM's features; older files also list the positions 0, 1, 2, ….
 UNUSED = ("post_layernorm.weight", "post_layernorm.bias", "embeddings.position_ids")
-LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+LAYER = re.compile(rf"encoder\.layers\.(\d+)\.({'|'.join((*INSIDE, *QKV))})\.(weight|bias)")
 
 
 def open_clip_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a `CLIPVisionModel`, names as inside its `vision_model`, renamed and with q, k, v in one matrix."""
+    """Weights of a `CLIPVisionModel`, names as inside its `vision_model`, renamed and with q, k, v in one matrix.
+
+    Raises:
+        UserError: a weight that no CLIP vision model has, such as that of an adapter.
+    """
     unknown = [name for name in weights if name not in (*OUTSIDE, *UNUSED) and not LAYER.fullmatch(name)]
     if unknown:
         raise UserError(f"reference: vision: found {unknown[0]}; accepted: weights of a CLIP vision model")
@@ -40,7 +45,7 @@ def open_clip_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         layer, module, kind = match.groups()
         if module in INSIDE:
             renamed[f"transformer.resblocks.{layer}.{INSIDE[module]}.{kind}"] = tensor
-        elif module == "self_attn.q_proj":
-            parts = [weights[f"encoder.layers.{layer}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+        elif all(f"encoder.layers.{layer}.{part}.{kind}" in weights for part in QKV):
+            parts = [weights[f"encoder.layers.{layer}.{part}.{kind}"] for part in QKV]
             renamed[f"transformer.resblocks.{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
     return renamed

@@ -13,6 +13,12 @@ from behavesim.models.sequence import Packed
 
 # Families whose prefix tokens carry no position and whose text starts at position 0, as the reference trains them.
 WITHOUT_PREFIX_POSITIONS = frozenset({"opt"})
+# Families that scale their logits; others have the same keys in their configuration and do not read them.
+LOGIT_SCALES = {
+    "cohere": lambda config: config.logit_scale,
+    "cohere2": lambda config: config.logit_scale,
+    "granite": lambda config: 1 / config.logits_scaling,
+}
 NO_POSITION, PADDING_POSITION = -2, -1
 # Keys that older configurations hold at the top and newer ones inside `rope_parameters`; transformers moves them.
 BEFORE_TRANSFORMERS_5 = ("rope_theta", "rope_scaling", "partial_rotary_factor")
@@ -50,7 +56,7 @@ def random_llm(config: PreTrainedConfig, *, dtype: str = "float32") -> PreTraine
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """A dtype by name; `half` is the one that `trainer.precision=half` computes in here."""
+    """A dtype by name; `half` is float16 where there is a GPU, bfloat16 elsewhere."""
     if name == "half":
         return torch.float16 if torch.cuda.is_available() else torch.bfloat16
     return getattr(torch, name)
@@ -110,5 +116,7 @@ def run_decoder(
 def vocabulary_logits(llm: PreTrainedModel, states: Tensor) -> Tensor:
     """Next-token logits in fp32: [..., D] → [..., V]."""
     logits = llm.get_output_embeddings()(states).float()
+    if llm.config.model_type in LOGIT_SCALES:
+        logits = logits * LOGIT_SCALES[llm.config.model_type](llm.config)
     cap = getattr(llm.config, "final_logit_softcapping", None)
     return torch.tanh(logits / cap) * cap if cap else logits

@@ -17,7 +17,7 @@ from behavesim.models.head import Head
 from behavesim.models.llm import llm_config, random_llm
 from behavesim.models.lora import add_lora
 from behavesim.models.projector import LinearProjector
-from behavesim.models.state_files import read_state_dict
+from behavesim.models.state_files import checkpoint_folder, read_state_dict
 from behavesim.models.text_head import TextHead
 from behavesim.models.vision import shaped_tower
 
@@ -32,6 +32,11 @@ PARTS = {
 PROJECTOR = {"0.weight": "linear.weight", "0.bias": "linear.bias", "1.weight": "norm.weight", "1.bias": "norm.bias"}
 ADAPTER = re.compile(r"(\.lora_[AB])\.weight$")  # as an adapter file names it
 COMPUTED = re.compile(r".*rotary_emb\.inv_freq|.*\.attn_bias")  # older files list what newer code computes
+EMBEDDINGS = {
+    "llama": "model.embed_tokens.weight",
+    "opt": "model.decoder.embed_tokens.weight",
+    "mpt": "transformer.wte.weight",
+}
 OPT_POSITIONS, OPT_UNUSED_POSITIONS = "model.embed_positions.weight", "model.decoder.embed_positions.weight"
 
 
@@ -48,13 +53,15 @@ class ReferenceSettings:
 def load_reference_checkpoint(folder: str | Path) -> GitModel:
     """The model of a folder with `config.json` and `pytorch_model.bin` (or its shards), in eval mode and fp32.
 
+    Of a Trainer's folder the last `checkpoint-N` is read.
+
     It takes `input_ids`, `attention_mask` [B, T] and normalised `pixel_values` [B, 3, S, S] or [B, frames, 3, S, S];
     its output's `logits` are [B, image tokens + T, V]; `generate` continues greedily and returns the new ids alone.
 
     Raises:
         UserError: a file is missing, or weights and shapes disagree.
     """
-    folder = Path(folder)
+    folder = checkpoint_folder(Path(folder))
     state = ReferenceState.read(folder)
     settings = state.settings(read_config(folder / "config.json"))
     ends = settings.llm.get("eos_token_id")
@@ -122,7 +129,7 @@ class ReferenceState:
         if not (llm and parts["vision"] and projector):
             missing = [part for part in ("llm", "vision", "projector") if not (parts[part])]
             raise UserError(f"reference={path}: no weights of {', '.join(missing)}; accepted: a GIT-LLM checkpoint")
-        frames = [parts["frame"][str(place)].view(1, -1) for place in range(len(parts["frame"]))]
+        frames = [_found(parts["frame"], str(place), "frame").view(1, -1) for place in range(len(parts["frame"]))]
         return cls(llm, parts["vision"], projector, torch.stack(frames) if frames else None)
 
     def settings(self, config: Mapping[str, Any]) -> ReferenceSettings:
@@ -132,9 +139,7 @@ class ReferenceState:
             raise UserError(f"config: family is {family}; accepted: {', '.join(FAMILIES)}")
         shape = {**config.get("llm", config), "model_type": FAMILIES[family]}
         # The vocabulary may have grown, and its layer may be tied to the embeddings or not: the weights know.
-        embeddings = next(
-            tensor for name, tensor in self.llm.items() if name.endswith(("embed_tokens.weight", "wte.weight"))
-        )
+        embeddings = _found(self.llm, EMBEDDINGS[FAMILIES[family]], "llm")
         output = self.llm.get("lm_head.weight")
         shape |= {
             "vocab_size": embeddings.shape[0],
@@ -147,8 +152,8 @@ class ReferenceState:
 
     def _vision(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of `shaped_tower`, read off the weights; the number of heads is not in them."""
-        width, _, patch, _ = self.vision["embeddings.patch_embedding.weight"].shape
-        places = len(self.vision["embeddings.position_embedding.weight"]) - 1
+        width, _, patch, _ = _found(self.vision, "embeddings.patch_embedding.weight", "vision").shape
+        places = len(_found(self.vision, "embeddings.position_embedding.weight", "vision")) - 1
         layers = {name.split(".")[2] for name in self.vision if name.startswith("encoder.layers.")}
         return {
             "image_size": round(places**0.5) * patch,
@@ -156,7 +161,7 @@ class ReferenceState:
             "width": width,
             "layers": len(layers),
             "heads": config.get("num_attention_heads", width // 64),  # 64 in every CLIP of OpenAI
-            "mlp_width": len(self.vision["encoder.layers.0.mlp.fc1.weight"]),
+            "mlp_width": len(_found(self.vision, "encoder.layers.0.mlp.fc1.weight", "vision")),
             "quick_gelu": config.get("hidden_act", "quick_gelu") == "quick_gelu",
             "norm_eps": config.get("layer_norm_eps", 1e-5),
         }
@@ -184,6 +189,12 @@ class ReferenceState:
             _load(part, getattr(model, part), weights)
         if model.frame_embedding is not None:
             model.frame_embedding.data.copy_(self.frames)
+
+
+def _found(weights: Mapping[str, Tensor], name: str, part: str) -> Tensor:
+    if name not in weights:
+        raise UserError(f"reference: {part} without a weight {name}; accepted: all weights of a GIT-LLM checkpoint")
+    return weights[name]
 
 
 def _load(part: str, module: nn.Module, weights: Mapping[str, Tensor]) -> None:

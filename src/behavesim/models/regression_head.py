@@ -1,5 +1,7 @@
 """The regression head: log1p likes, smeared back to likes."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,8 @@ class RegressionHead(LikesHead):
     def estimates(self, logits: Tensor) -> dict[str, Tensor]:
         """See `Head`; before any training the spread is zero."""
         residuals = self.residuals[: max(1, min(int(self.seen), REMEMBERED))]
-        logs = (logits + residuals).clamp(min=0)  # [B, R]
-        likes = torch.expm1(logs).clamp(max=self.limit)
+        logs = (logits + residuals).clamp(min=0, max=math.log1p(self.limit))  # [B, R]
+        likes = torch.expm1(logs)
         found = {"mean": likes.mean(dim=1), "logmean": torch.expm1(logs.mean(dim=1))}
-        return found | {name: likes.quantile(level, dim=1) for name, level in QUANTILES.items()}
+        found |= {name: likes.quantile(level, dim=1) for name, level in QUANTILES.items()}
+        return {name: values.clamp(max=self.limit) for name, values in found.items()}  # rounding may pass it

@@ -14,6 +14,8 @@ from behavesim.models.hub import vision_file
 # The normalisation that CLIP was trained with (Radford et al. 2021), kept for towers trained from nothing.
 MEAN = open_clip.OPENAI_DATASET_MEAN
 STD = open_clip.OPENAI_DATASET_STD
+# Settings of towers in open_clip whose layers a plain CLIP vision transformer has not.
+BEYOND_PLAIN = ("no_ln_pre", "ls_init_value", "attentional_pool", "timm_model_name")
 
 
 class VisionTower(nn.Module):
@@ -95,7 +97,8 @@ def named_shape(name: str) -> dict[str, Any]:
     if config is None:
         raise UserError(f"model.vision.name: found {name}; accepted: a model of open_clip such as ViT-B-16-quickgelu")
     vision = config["vision_cfg"]
-    if not {"image_size", "patch_size", "width", "layers"} <= set(vision) or not isinstance(vision["layers"], int):
+    plain = {"image_size", "patch_size", "width", "layers"} <= set(vision) and isinstance(vision["layers"], int)
+    if not plain or any(vision.get(key) for key in BEYOND_PLAIN) or vision.get("pool_type", "tok") != "tok":
         raise UserError(f"model.vision.name: found {name}, whose tower is no ViT of open_clip; accepted: ViT-B-32, …")
     return {
         "image_size": vision["image_size"],
