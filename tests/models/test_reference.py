@@ -62,7 +62,7 @@ def assert_same(model, made, inputs, naive_mask):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("frames", [0, 3])
+@pytest.mark.parametrize("frames", [0, 1, 3])
 @pytest.mark.parametrize("family", ["llama", "opt", "mpt"])
 def test_logits_are_those_of_stock_parts(reference, reference_inputs, naive_mask, tmp_path, family, frames):
     made = reference(family, frames=frames)

@@ -189,6 +189,9 @@ class ReferenceState:
             _load(part, getattr(model, part), weights)
         if model.frame_embedding is not None:
             model.frame_embedding.data.copy_(self.frames)
+        elif self.frames is not None:  # of a single frame: added to every state, it is a bias of the projector
+            linear = model.projector.linear
+            linear.bias.data += linear.weight.data @ self.frames.view(-1).to(linear.weight)
 
 
 def _found(weights: Mapping[str, Tensor], name: str, part: str) -> Tensor:
