@@ -14,10 +14,12 @@ METRICS = ("rmsle", "rmse", "mae", "spearman", "distinct", "parse_failures")
 HERE = Path(__file__).parent
 
 
-def best_validation(job: Path) -> float:
-    """The val/rmsle by which the job's epoch was chosen."""
+def best_validation(job: Path) -> dict[str, float]:
+    """Validation scores of the job's best epoch, which val/rmsle chooses."""
     with (job / "csv" / "metrics.csv").open() as file:
-        return min(float(row["val/rmsle"]) for row in csv.DictReader(file) if row.get("val/rmsle"))
+        epochs = [row for row in csv.DictReader(file) if row.get("val/rmsle")]
+    best = min(epochs, key=lambda row: float(row["val/rmsle"]))
+    return {f"val_{metric}": float(best[f"val/{metric}"]) for metric in ("rmsle", "rmse")}
 
 
 def rows(name: str) -> dict[str, list[dict[str, float]]]:
@@ -29,8 +31,7 @@ def rows(name: str) -> dict[str, list[dict[str, float]]]:
         overrides = dict(text.split("=", 1) for text in yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()))
         head = overrides["model.head"]
         variant = f"{head}, expected" if head == "text" else head
-        validation = {"val_rmsle": best_validation(job)}
-        found[variant].append(json.loads((job / "metrics.json").read_text()) | validation)
+        found[variant].append(json.loads((job / "metrics.json").read_text()) | best_validation(job))
         greedy = Path("outputs", f"{name}_{job.name}_greedy", "metrics.json")
         if greedy.exists():
             found["text, greedy"].append(json.loads(greedy.read_text()))
@@ -40,14 +41,14 @@ def rows(name: str) -> dict[str, list[dict[str, float]]]:
 def cell(scores: list[dict[str, float]], metric: str) -> str:
     """Mean and standard deviation over seeds; empty where a variant has no such score."""
     values = np.array([score[metric] for score in scores if metric in score])
-    digits = {"rmse": 0, "mae": 1, "distinct": 0, "parse_failures": 5}.get(metric, 4)
+    digits = {"rmse": 0, "val_rmse": 0, "mae": 1, "distinct": 0, "parse_failures": 5}.get(metric, 4)
     return f"{values.mean():,.{digits}f} ± {values.std(ddof=1):,.{digits}f}" if len(values) > 1 else ""
 
 
 def main(name: str) -> None:
     """Print the table and write the plot."""
     found = rows(name)
-    columns = ("val_rmsle", *METRICS)
+    columns = ("val_rmsle", "val_rmse", *METRICS)
     print("| head, decoding | seeds |", " | ".join(columns), "|")
     print("|---|---|" + "---|" * len(columns))
     for variant, scores in found.items():

@@ -26,6 +26,7 @@ from behavesim.log import log
 from behavesim.models import builders
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
+from behavesim.models.llm import ids_of
 from behavesim.models.text_head import Answering
 from behavesim.models.trainable import part_of
 
@@ -38,8 +39,9 @@ CONFIG, WEIGHTS, BINS, FEATURES, SEEN, VERSIONS, TOKENIZER = (
     "versions.json",
     "tokenizer",
 )
-FILES = (CONFIG, WEIGHTS, SEEN, VERSIONS, TOKENIZER)
+FILES = (CONFIG, WEIGHTS, SEEN, VERSIONS)
 FITTED = (BINS, FEATURES)  # on training rows: a converted checkpoint of the reference has neither
+OPTIONAL = (*FITTED, TOKENIZER)  # in a converted one
 LIBRARIES = ("behavesim", "torch", "transformers", "open_clip_torch", "peft", "lightning", "tokenizers", "polars")
 # An artifact's config names its builder; nothing outside this table is ever called.
 BUILDERS = {
@@ -79,9 +81,9 @@ def data_facts(task: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins |
     )
     return builders.DataFacts(
         bins=bins,
-        vocab_size=len(encoder.tokenizer),
+        vocab_size=len(encoder.tokenizer or ()),
         features=encoder.features.count if encoder.features else 0,
-        eos_ids=[] if encoder.tokenizer.eos_token_id is None else [encoder.tokenizer.eos_token_id],
+        eos_ids=None if encoder.tokenizer is None else ids_of(encoder.tokenizer.eos_token_id),
         pad_id=encoder.pad_id,
         answering=answering,
     )
@@ -131,7 +133,8 @@ def _write(artifact: Artifact, folder: Path) -> None:
     save_file({part: torch.from_numpy(hashes) for part, hashes in artifact.seen.items()}, folder / SEEN)
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     (folder / VERSIONS).write_text(json.dumps(versions, indent=1))
-    artifact.encoder.tokenizer.save_pretrained(folder / TOKENIZER)
+    if artifact.encoder.tokenizer is not None:
+        artifact.encoder.tokenizer.save_pretrained(folder / TOKENIZER)
 
 
 def load_artifact(folder: Path, task: Mapping[str, Any] | None = None) -> Artifact:
@@ -163,18 +166,27 @@ def _check_files(folder: Path, names: Sequence[str]) -> None:
 
 def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    if task_settings and config["model"]["head"] != "text":
+        key, value = next(iter(task_settings.items()))
+        raise UserError(
+            f"task.{key}: found {value}; accepted: null, {folder} has model.head={config['model']['head']}, "
+            "which writes no answers"
+        )
     config["task"] |= task_settings
     target = config["model"]["_target_"]
     if target not in BUILDERS:
         raise UserError(f"{folder / CONFIG}: model._target_ is {target}; accepted: {', '.join(BUILDERS)}")
     if not config.get("converted", False):
-        _check_files(folder, FITTED)
+        _check_files(folder, OPTIONAL)
     fitted = {name: json.loads((folder / name).read_text()) for name in FITTED if (folder / name).exists()}
     bins = LikesBins.from_dict(fitted[BINS]) if BINS in fitted else None
     features = Features.from_dict(fitted[FEATURES]) if FEATURES in fitted else None
     period = (features.first, features.last) if features else (None, None)
+    tokenizer = None
+    if (folder / TOKENIZER).exists():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER, local_files_only=True)
     encoder = TweetEncoder(
-        tokenizer=PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER, local_files_only=True),
+        tokenizer=tokenizer,
         task=BehaviourTask(config["task"]["prompt"], *period),
         features=features,
         max_length=config["task"]["max_length"],

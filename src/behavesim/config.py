@@ -106,6 +106,10 @@ def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
     ckpt = _value(values, "ckpt")
     if isinstance(ckpt, str) and not Path(ckpt).exists():
         yield f"ckpt: found {ckpt}, which does not exist; accepted: an artifact directory"
+    for key in ("reference", "config"):
+        path = _value(values, key)
+        if isinstance(path, str) and not Path(path).exists():
+            yield f"{key}: found {path}, which does not exist; accepted: a checkpoint of the reference, its config.json"
     folder = _value(values, replaced)
     kept = [_value(values, key) for key in ("paths.data", "paths.output", "paths.checkpoints", "ckpt", "reference")]
     if isinstance(folder, str) and not _replaceable(Path(folder), [Path(str(path)) for path in kept if path]):
@@ -174,6 +178,8 @@ def _impossible_models(values: Mapping[str, Any]) -> Iterator[str]:
     head = at("head")
     if parts and head in ("histogram", "regression") and "head" not in parts:
         yield f"model.train: found no head with model.head={head}, which starts at zero; accepted: head among them"
+    if "llm" in parts and at("pretrained") is not None and isinstance(rank, int) and rank > 0:
+        yield f"model.train: found llm with model.lora.r={rank}; accepted: lora, or llm with model.lora.r=0"
     # Rotary positions turn pairs of a head's numbers: the language model needs an even number of them.
     for part, size, even in (("llm", "hidden_size", 2), ("vision", "width", 1), ("vision.shape", "width", 1)):
         width, heads = at(f"{part}.{size}"), at(f"{part}.heads")

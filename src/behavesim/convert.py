@@ -25,7 +25,8 @@ def convert(cfg: "DictConfig") -> None:
     save_artifact(artifact, Path(cfg.output))
     print_table("Converted", ("part", "weights", "trainable"), parameter_table(artifact.model))
     log.info("artifact  %s", cfg.output)
-    log.info("predict   python -m behavesim.predict ckpt=%s input=tweets.xlsx output=predictions.parquet", cfg.output)
+    if artifact.encoder.tokenizer is not None:
+        log.info("predict   python -m behavesim.predict ckpt=%s input=TABLE output=predictions.parquet", cfg.output)
 
 
 main = command("convert", convert)

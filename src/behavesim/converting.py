@@ -12,6 +12,7 @@ from behavesim.data.encode import TweetEncoder
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import load_tokenizer
 from behavesim.errors import UserError
+from behavesim.log import log
 from behavesim.models.hub import has_tokenizer, llm_folder
 from behavesim.models.llm import family_keys
 from behavesim.models.reference import ReferenceSettings, ReferenceState, read_config
@@ -24,15 +25,16 @@ def shapes(cfg: DictConfig, state: ReferenceState) -> ReferenceSettings:
     return state.settings(read_config(path))
 
 
-def tokenizer(cfg: DictConfig, settings: ReferenceSettings) -> PreTrainedTokenizerBase:
-    """The tokenizer of `cfg.tokenizer`, or the one beside the checkpoint.
+def tokenizer(cfg: DictConfig, settings: ReferenceSettings) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of `cfg.tokenizer`, or the one beside the checkpoint; None where there is none.
 
     Raises:
-        UserError: there is none, or it has more tokens than the checkpoint.
+        UserError: it cannot be had, or has more tokens than the checkpoint.
     """
     beside = checkpoint_folder(Path(cfg.reference))
     if cfg.tokenizer is None and not has_tokenizer(beside):
-        raise UserError(f"tokenizer: found null, and none in {beside}; accepted: a folder, or a Hugging Face id")
+        log.info("%s holds no tokenizer: tokenizer=FOLDER_OR_ID, so that the artifact can predict from tables", beside)
+        return None
     folder = Path(cfg.tokenizer or beside)
     if not folder.is_dir():
         folder = llm_folder(cfg.tokenizer, weights=False, key="tokenizer")

@@ -88,7 +88,13 @@ def answering(cfg: DictConfig) -> dict[str, Any]:
 
 
 def scored_loader(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> DataLoader[Batch]:
-    """Batches of a table's rows for a trained model."""
+    """Batches of a table's rows for a trained model.
+
+    Raises:
+        UserError: the model was converted without a tokenizer.
+    """
+    if artifact.encoder.tokenizer is None:
+        raise UserError(f"ckpt={cfg.ckpt}: converted without a tokenizer; accepted: one converted with tokenizer=…")
     model = artifact.model
     settings = LoaderSettings(cfg.data.tokens_per_batch, cfg.data.num_workers, model.frames, model.vision.image_size)
     return tweet_loader(artifact.encoder.encode(with_media(frame)), artifact.encoder, settings)

@@ -5,12 +5,15 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, trainers
+from transformers import PreTrainedTokenizerFast
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.features import Features
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets, with_media
+from behavesim.errors import UserError
 
 VOCABULARY = 400
 
@@ -177,3 +180,17 @@ def test_an_answer_is_the_number_it_begins_with(text, number):
 def test_any_text_can_be_an_answer(text):
     found = BehaviourTask().parse(text)
     assert found is None or found >= 0
+
+
+@pytest.mark.parametrize("alphabet", ["".join(map(chr, range(32, 127))), "".join(map(chr, range(10, 127)))])
+def test_a_tokenizer_that_joins_prompt_and_answer_is_refused(frame, alphabet):
+    # Without a pre-tokenizer merges run over spaces: ": 1" becomes one token, and the prompt would end in the answer.
+    # One that does not know line ends drops them, and its offsets are wrong from there on.
+    tokenizer = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<bos>", "<eos>"], show_progress=False)
+    tokenizer.train_from_iterator([": 1", "likes: 1"] * 50 + list(alphabet), trainer)
+    joined = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>")
+    features = Features.fit(frame, 0)
+    encoder = TweetEncoder(joined, BehaviourTask("ours", features.first, features.last), features, 500, 12)
+    with pytest.raises(UserError, match=r"^task: the tokenizer joins the answer ' 123' to the prompt"):
+        encoder.encode(frame.head(2).with_columns(likes=pl.lit(123)))

@@ -93,9 +93,9 @@ def test_a_file_with_its_config_elsewhere(here, checkpoint):
 @pytest.mark.parametrize(
     ("overrides", "piece"),
     [
-        (["reference=gone"], "reference=gone: does not exist; accepted: "),
+        (["reference=gone"], "reference: found gone, which does not exist; accepted: "),
         (["reference={checkpoint}", "tokenizer=no-such-folder/"], "tokenizer: found no-such-folder/"),
-        (["reference={checkpoint}", "config=gone.json"], "config=gone.json: "),
+        (["reference={checkpoint}", "config=gone.json"], "config: found gone.json, which does not exist"),
         (["reference={checkpoint}", "decode=greedy"], "decode: no such key"),
         (["reference={checkpoint}", "output=."], "output: found ., which holds other things"),
     ],
@@ -117,3 +117,19 @@ def test_pickled_code_is_not_run(here, main, checkpoint):
     run = main("convert", "reference=evil", "output=artifact")
     assert run.code == 2 and "holds code that is not run" in run.err
     assert not (here / "ran").exists() and not (here / "artifact").exists()
+
+
+def test_without_a_tokenizer_the_model_is_whole_and_says_why_it_reads_no_table(
+    here, main, reference_checkpoint, tweets
+):
+    shutil.copy(reference_checkpoint / "pytorch_model.bin", here)
+    shutil.copy(reference_checkpoint / "config.json", here)
+    converted("reference=pytorch_model.bin", "config=config.json", "output=artifact")
+    artifact = load_artifact(here / "artifact")
+    torch.testing.assert_close(logits_of(artifact.model), logits_of(load_reference_checkpoint(reference_checkpoint)))
+    write_table(tweets.head(3), here / "in.csv")
+    run = main("predict", "ckpt=artifact", "input=in.csv", "output=out.csv")
+    assert run.code == 2
+    assert [line for line in run.lines if line.startswith("error: ")] == [
+        "error: ckpt=artifact: converted without a tokenizer; accepted: one converted with tokenizer=…"
+    ]

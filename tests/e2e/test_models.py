@@ -60,9 +60,11 @@ def frame(sample_table):
 def test_every_model_trains_saves_and_predicts_the_same(trained_steps, tiny_shapes, frame, model, head):
     artifact, before = trained_steps(*tiny_shapes(model), f"model.head={head}")
     weights = dict(artifact.model.named_parameters())
-    assert {name for name, weight in weights.items() if not torch.equal(weight, before[name])} <= {
-        name for name, weight in weights.items() if weight.requires_grad
-    }
+    moved = {name for name, weight in weights.items() if not torch.equal(weight, before[name])}
+    trainable = {name for name, weight in weights.items() if weight.requires_grad}
+    assert moved <= trainable
+    # An attention layer over one image token more or less may leave a key's bias where it was, nothing else.
+    assert len(moved) > 0.9 * len(trainable) and {part_of(name) for name in moved} == {part_of(n) for n in trainable}
     adapters = [name for name in weights if part_of(name) == "lora"]
     assert all(name.startswith("llm.") for name in adapters) and bool(adapters) == (model != "git_tiny")
     assert all(not torch.equal(weights[name], before[name]) for name in adapters if "lora_B" in name)

@@ -1,5 +1,6 @@
 """Going on with a run."""
 
+import pytest
 import torch
 
 CONSTANT = ("optim.schedule=constant", "optim.warmup=0", "run_name=a")
@@ -9,15 +10,17 @@ def last_checkpoint(folder):
     return torch.load(folder / "outputs" / "a" / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch, train_tiny):
+@pytest.mark.parametrize("head", ["histogram", "regression", "text"])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch, train_tiny, head):
+    constant = (*CONSTANT, f"model.head={head}", "task.samples=2")
     for name in ("whole", "halves"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "whole")
-    whole = train_tiny(*CONSTANT, "trainer.max_epochs=2")
+    whole = train_tiny(*constant, "trainer.max_epochs=2")
     monkeypatch.chdir(tmp_path / "halves")
-    train_tiny(*CONSTANT)
+    train_tiny(*constant)
     half_way = last_checkpoint(tmp_path / "halves")
-    halves = train_tiny(*CONSTANT, "trainer.max_epochs=2", "ckpt_path=last")
+    halves = train_tiny(*constant, "trainer.max_epochs=2", "ckpt_path=last")
 
     expected, found = last_checkpoint(tmp_path / "whole"), last_checkpoint(tmp_path / "halves")
     assert 0 < half_way["global_step"] < found["global_step"] == expected["global_step"]

@@ -51,3 +51,25 @@ def test_other_logits_are_refused():
 def test_a_model_without_weights_is_not_run():
     with torch.device("meta"):
         check_family(model("bloom", vocab_size=64, hidden_size=32, n_layer=2, n_head=4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("mamba", {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}),
+        ("rwkv", {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}),
+        (
+            "gpt_neo",
+            {
+                "vocab_size": 64,
+                "hidden_size": 32,
+                "num_layers": 2,
+                "num_heads": 4,
+                "attention_types": [[["global"], 2]],
+            },
+        ),
+    ],
+)
+def test_families_that_do_not_read_the_mask_are_refused(kind, keys):
+    with pytest.raises(UserError, match=kind):
+        check_family(model(kind, **keys))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from behavesim.models import generation
 from behavesim.models.generation import Sampler, greedy
 
 TEXTS = [[11, 12, 13, 14, 15], [21, 22, 23], [31, 32, 33, 34]]
@@ -151,3 +152,12 @@ def test_draws_are_stratified_and_within_the_vocabulary():
     certain = torch.full((8, 5), -1e4)
     for token in range(5):
         assert (sampler(certain.clone().index_fill_(1, torch.tensor([token]), 0.0), 0) == token).all()
+
+
+@torch.no_grad()
+def test_rows_that_do_not_fit_together_are_generated_apart(family, family_model, model_inputs, monkeypatch):
+    model = family_model(family)
+    inputs, sampler = model_inputs(TEXTS, {0: 1}, pad_to=6), Sampler(2, STEPS, seed=1)
+    together = model.generate(max_new_tokens=STEPS, choose=sampler, samples=2, **inputs)
+    monkeypatch.setattr(generation, "CACHE_BYTES", 1)
+    assert torch.equal(model.generate(max_new_tokens=STEPS, choose=sampler, samples=2, **inputs), together)

@@ -23,6 +23,31 @@ def test_without_slots_every_row_has_all_its_frames(tiny_model, model_inputs, fr
 
 
 @torch.no_grad()
+def test_fewer_frames_than_known_are_the_first_ones_of_their_own_rows(tiny_model, model_inputs):
+    model = tiny_model(frames=3)
+    inputs = model_inputs(TEXTS, {0: 1, 1: 2, 3: 3, 4: 4})
+    expected = model(**inputs).logits
+    pixels = inputs["pixel_values"].view(2, 2, 3, 16, 16)
+    assert_close(model(**inputs | {"pixel_values": pixels, "image_slot": None}).logits, expected)
+
+
+@torch.no_grad()
+def test_a_picture_that_is_no_frame_gets_no_frame_embedding(tiny_model, model_inputs):
+    model = tiny_model(frames=2)
+    inputs = model_inputs(TEXTS, {0: 1, 2: 2}) | {"image_slot": None}
+    framed = inputs | {"pixel_values": inputs["pixel_values"][:, None]}
+    assert not torch.allclose(model(**inputs).logits, model(**framed).logits)
+    model.frame_embedding.zero_()
+    assert_close(model(**inputs).logits, model(**framed).logits)
+
+
+def test_more_frames_than_known_are_refused(tiny_model, model_inputs):
+    inputs = model_inputs(TEXTS, {0: 1, 1: 2}) | {"image_slot": None}
+    with pytest.raises(ValueError, match="2 frames, the model knows 1"):
+        tiny_model()(**inputs | {"pixel_values": inputs["pixel_values"].view(1, 2, 3, 16, 16)})
+
+
+@torch.no_grad()
 def test_normalised_floats_are_the_bytes_they_came_from(tiny_model, model_inputs):
     model, inputs = tiny_model(), model_inputs(TEXTS, {0: 1, 1: 2})
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))

@@ -43,14 +43,14 @@ class TweetEncoder:
     """Tokenizer, task and features, fitted on training rows and used alike ever after.
 
     Args:
-        tokenizer: a fast one.
+        tokenizer: a fast one; None for a converted model that came without, which can encode nothing.
         task: prompt and answer.
         features: None for models that are told no numbers.
         max_length: tokens of a row; longer content is cut at its end.
         answer_tokens: room kept for a written answer, which labelled rows then hold; 0 where no answer is written.
     """
 
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
     task: BehaviourTask
     features: Features | None
     max_length: int
@@ -59,9 +59,9 @@ class TweetEncoder:
     @property
     def pad_id(self) -> int:
         """Fills rows behind their text, where nothing looks; models such as Llama-2 have no token for it."""
-        tokenizer = self.tokenizer
-        found = (i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id) if i is not None)
-        return next(found, 0)
+        names = ("pad_token_id", "eos_token_id", "bos_token_id")
+        found = (getattr(self.tokenizer, name, None) for name in names)
+        return next((i for i in found if i is not None), 0)
 
     def encode(self, frame: pl.DataFrame, *, training_seed: int | None = None) -> EncodedTweets:
         """Encode rows of a table with media columns; `training_seed` as in `Features.transform`."""
@@ -91,29 +91,29 @@ class TweetEncoder:
         prompts = [self.task.prompt(tweet) for tweet in tweets(frame)]
         answers = ["" if np.isnan(count) or not self.answer_tokens else self.task.target(count) for count in likes]
         rows, lengths = [], []
-        for prompt, answer, (ids, starts) in zip(prompts, answers, self._ids(prompts, answers), strict=True):
-            row, answer_length = self._row(prompt, answer, ids, starts)
+        for prompt, answer, (ids, spans) in zip(prompts, answers, self._ids(prompts, answers), strict=True):
+            row, answer_length = self._row(prompt, answer, ids, spans)
             rows.append(row)
             lengths.append(answer_length)
         return rows, np.array(lengths, dtype=np.int64)
 
     def _ids(self, prompts: list[Prompt], answers: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Ids of each row and the character at which each token starts."""
+        """Ids [T] of each row and the characters at which each token starts and ends [T, 2]."""
         if not prompts:
             return []
         # Prompt and answer in one piece: tokens at a seam of separately encoded parts would be ones never seen whole.
         texts = [prompt.text + answer for prompt, answer in zip(prompts, answers, strict=True)]
         encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
         spans = (np.array(offsets, dtype=np.int64).reshape(-1, 2) for offsets in encoded["offset_mapping"])
-        return [
-            (np.array(ids, dtype=np.int32), span[:, 0]) for ids, span in zip(encoded["input_ids"], spans, strict=True)
-        ]
+        return [(np.array(ids, dtype=np.int32), span) for ids, span in zip(encoded["input_ids"], spans, strict=True)]
 
-    def _row(self, prompt: Prompt, answer: str, ids: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, int]:
+    def _row(self, prompt: Prompt, answer: str, ids: np.ndarray, spans: np.ndarray) -> tuple[np.ndarray, int]:
         """One row with its content cut to fit; the end of the prompt and the answer are never cut."""
         seams = np.cumsum([len(prompt.before), len(prompt.content), len(prompt.after)])
-        head, body, tail, written = np.split(ids, np.searchsorted(starts, seams))
-        if answer and not len(written):
+        head, body, tail, written = np.split(ids, np.searchsorted(spans[:, 0], seams))
+        # The prompt would end in the answer's first digit; or characters were dropped, and no seam can be found.
+        across = (spans[:, 0] < seams[2]) & (spans[:, 1] > seams[2])
+        if answer and (across.any() or spans[-1, 1] != seams[2] + len(answer)):
             raise UserError(f"task: the tokenizer joins the answer {answer!r} to the prompt; accepted: another one")
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         if answer and eos is None:

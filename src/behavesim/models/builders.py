@@ -1,5 +1,6 @@
 """Named builders: one function a model, each listed in `conf/model`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from behavesim.models.family_check import check_family
 from behavesim.models.git import GitModel
 from behavesim.models.head import Head
 from behavesim.models.histogram_head import HistogramHead
-from behavesim.models.llm import llm_config, random_llm
+from behavesim.models.llm import ids_of, llm_config, random_llm
 from behavesim.models.lora import add_lora
 from behavesim.models.pretrained import pretrained_llm, shape_of
 from behavesim.models.projector import LinearProjector, MetadataProjector, MlpProjector, Resampler
@@ -29,7 +30,7 @@ class DataFacts:
     bins: LikesBins | None  # None for a converted model, which writes its answers
     vocab_size: int  # of the tokenizer in use
     features: int  # numbers of a tweet
-    eos_ids: Sequence[int]
+    eos_ids: Sequence[int] | None  # None: those of the language model's configuration
     pad_id: int
     answering: Answering
 
@@ -115,7 +116,7 @@ def _composed(
         metadata=MetadataProjector(facts.features, width, dropout=metadata_dropout) if metadata else None,
         frames=frames,
         token_dropout=token_dropout,
-        eos_ids=facts.eos_ids,
+        eos_ids=ids_of(llm.config.eos_token_id) if facts.eos_ids is None else facts.eos_ids,
         pad_id=facts.pad_id,
     )
     set_trainable(model, train)
@@ -124,7 +125,7 @@ def _composed(
 
 def _projector(name: str, width: int, hidden_size: int, tokens: int, heads: int) -> nn.Module:
     if name == "resampler":
-        return Resampler(width, hidden_size, tokens, heads)
+        return Resampler(width, hidden_size, tokens, math.gcd(heads, hidden_size))
     return {"linear": LinearProjector, "mlp": MlpProjector}[name](width, hidden_size)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
@@ -11,6 +12,7 @@ from behavesim.models import llm as decoder
 from behavesim.models.mask import additive
 from behavesim.models.sequence import Packed
 
+CACHE_BYTES = 2 << 30  # of keys and values at once: 32 samples of a long batch would fill any accelerator
 # Next-token logits [B, V] and the step → ids [B].
 Choose = Callable[[Tensor, int], Tensor]
 
@@ -35,17 +37,18 @@ class Sampler:
     def __init__(self, samples: int, steps: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         strata = torch.stack([torch.randperm(samples, generator=generator) for _ in range(steps)])
-        self.uniforms = (strata + torch.rand(steps, samples, generator=generator)) / samples  # [steps, S]
+        within = torch.rand(steps, samples, generator=generator, dtype=torch.float64)
+        self.uniforms = (strata + within) / samples  # [steps, S]
 
     def __call__(self, logits: Tensor, step: int) -> Tensor:
         """Draw by inverting the cumulative distribution."""
         cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
-        uniforms = self.uniforms[step].to(logits.device, torch.float64)
+        uniforms = self.uniforms[step].to(logits.device)
         points = uniforms.repeat(len(logits) // len(uniforms))[:, None] * cumulative[:, -1:]
         return torch.searchsorted(cumulative, points, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(
     llm: PreTrainedModel,
     prompt: Packed,
@@ -58,9 +61,33 @@ def generate(
 ) -> Tensor:
     """Continue left-padded rows; returns the new ids alone, [B × samples, at most max_new_tokens].
 
-    A row ends at the first of `eos_ids`, which is kept; `pad_id` follows it. The cache holds the prompt once and is
-    repeated for the samples. Equal to recomputing everything at each step, token for token.
+    A row ends at the first of `eos_ids`, which is kept; `pad_id` follows it. Equal to recomputing everything at each
+    step, token for token. Rows do not depend on each other: as many as `CACHE_BYTES` holds go together.
     """
+    rows = max(1, CACHE_BYTES // (samples * cache_bytes(llm, prompt.order.shape[1] + max_new_tokens)))
+    settings = {"max_new_tokens": max_new_tokens, "eos_ids": eos_ids, "choose": choose, "samples": samples}
+    parts = [_generate(llm, part, pad_id=pad_id, **settings) for part in prompt.split(rows)]
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, width - part.shape[1]), value=pad_id) for part in parts])
+
+
+def cache_bytes(llm: PreTrainedModel, tokens: int) -> int:
+    """Keys and values of one row of that many tokens; an upper bound where heads share them."""
+    per_token = 2 * llm.config.num_hidden_layers * llm.config.hidden_size * llm.get_input_embeddings().weight.itemsize
+    return tokens * per_token
+
+
+def _generate(
+    llm: PreTrainedModel,
+    prompt: Packed,
+    *,
+    max_new_tokens: int,
+    eos_ids: Sequence[int],
+    pad_id: int,
+    choose: Choose,
+    samples: int,
+) -> Tensor:
+    # The cache holds the prompt once and is repeated for the samples.
     cache = DynamicCache()
     logits = decoder.vocabulary_logits(llm, decoder.decode(llm, prompt, cache)[:, -1])
     cache.batch_repeat_interleave(samples)

@@ -33,7 +33,8 @@ class GitModel(nn.Module):
         llm: any causal LM of transformers, see `models/llm.py`.
         head: what is read from the language model.
         metadata: numbers [B, F] → prefix tokens [B, M, D], or None.
-        frames: how many pictures of one tweet are seen; each place has its own learned embedding.
+        frames: how many pictures of one tweet are seen.
+        embed_frames: whether each place among them has a learned embedding; None: where there are several.
         token_dropout: share of text tokens whose embedding is zeroed in training.
         eos_ids: tokens that end a generated text.
         pad_id: what follows them.
@@ -48,6 +49,7 @@ class GitModel(nn.Module):
         head: Head,
         metadata: nn.Module | None = None,
         frames: int = 1,
+        embed_frames: bool | None = None,
         token_dropout: float = 0.0,
         eos_ids: Sequence[int] = (),
         pad_id: int = 0,
@@ -63,19 +65,24 @@ class GitModel(nn.Module):
         self.eos_ids = tuple(eos_ids)
         self.pad_id = pad_id
         # In the tower's space, before the projector, as the reference has it.
-        self.frame_embedding = nn.Parameter(torch.zeros(frames, 1, vision.width)) if frames > 1 else None
+        embed_frames = frames > 1 if embed_frames is None else embed_frames
+        self.frame_embedding = nn.Parameter(torch.zeros(frames, 1, vision.width)) if embed_frames else None
 
-    def image_tokens(self, pixel_values: Tensor, image_slot: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    def image_tokens(self, pixel_values: Tensor, image_slot: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
         """Image tokens placed in their rows.
 
         Args:
             pixel_values: [N, 3, S, S], only pictures that exist.
-            image_slot: [N] int64, row × frames + frame of each picture.
+            image_slot: [N] int64, row × frames + frame of each picture. None: every row has its pictures in order,
+                `pixel_values` being [B, F, 3, S, S] with F up to `frames`, or [B, 3, S, S], which are no frames and
+                get no frame embedding, as in the reference.
             rows: B.
 
         Returns:
-            Tokens [B, frames × I, D], zero where a slot is empty, and their validity [B, frames × I].
+            Tokens [B, F × I, D], zero where a slot is empty, and their validity [B, F × I]; F is `frames` with slots.
         """
+        if image_slot is None:
+            return self._every_image(pixel_values)
         states = self._states(pixel_values)  # [N, patches, width]
         if self.frame_embedding is not None:
             states = states + self.frame_embedding[image_slot % self.frames]
@@ -86,6 +93,17 @@ class GitModel(nn.Module):
         filled[image_slot] = True
         valid = filled[:, None].expand(-1, per_image)
         return slots.view(rows, -1, width), valid.reshape(rows, -1)
+
+    def _every_image(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """`image_tokens` of pictures in order, none missing."""
+        given = pixel_values.shape[1] if pixel_values.ndim == 5 else 1
+        if given > self.frames:
+            raise ValueError(f"pixel_values hold {given} frames, the model knows {self.frames}")
+        states = self._states(pixel_values.flatten(0, -4)).unflatten(0, (-1, given))  # [B, F, patches, width]
+        if self.frame_embedding is not None and pixel_values.ndim == 5:
+            states = states + self.frame_embedding[:given]
+        tokens = self.projector(states.flatten(0, 1)).unflatten(0, (-1, given)).flatten(1, 2)  # [B, F × I, D]
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
 
     def _states(self, pixel_values: Tensor) -> Tensor:
         """Token states of pictures; a frozen tower keeps nothing for a backward pass."""
@@ -106,9 +124,6 @@ class GitModel(nn.Module):
         tokens = [torch.zeros(rows, 0, self.llm.get_input_embeddings().embedding_dim, device=embeddings.device)]
         valid = [torch.zeros(rows, 0, dtype=torch.bool, device=embeddings.device)]
         if pixel_values is not None and len(pixel_values):
-            if image_slot is None:  # every row has all its frames: [B, 3, S, S] or [B, frames, 3, S, S]
-                pixel_values = pixel_values.flatten(0, -4)
-                image_slot = torch.arange(len(pixel_values), device=embeddings.device)
             image, image_valid = self.image_tokens(pixel_values, image_slot, rows)
             tokens.append(image)
             valid.append(image_valid)
@@ -145,7 +160,7 @@ class GitModel(nn.Module):
         Args:
             input_ids: [B, T].
             attention_mask: [B, T], 1 on tokens.
-            pixel_values, image_slot: see `image_tokens`; without slots every row has all its frames.
+            pixel_values, image_slot: see `image_tokens`.
             features: [B, F] standardised numbers.
         """
         embeddings, valid, prefix_slots, summary = self._sequence(**inputs)
@@ -174,9 +189,10 @@ class GitModel(nn.Module):
     ) -> Tensor:
         """The new ids alone, [B × samples, at most max_new_tokens]: inputs as in `hidden`, see `generation.py`."""
         embeddings, valid, prefix_slots, _ = self._sequence(**inputs)
+        packed = pack(embeddings, valid, prefix_slots, left_padded=True)
         return generate(
             self.llm,
-            pack(embeddings, valid, prefix_slots, left_padded=True),
+            packed,
             max_new_tokens=max_new_tokens,
             eos_ids=self.eos_ids,
             pad_id=self.pad_id,

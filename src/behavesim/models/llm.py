@@ -1,6 +1,6 @@
 """Language models: any Hugging Face causal LM that takes `inputs_embeds` and a 4-D mask, and how they differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +53,11 @@ def random_llm(config: PreTrainedConfig, *, dtype: str = "float32") -> PreTraine
     model_class = causal_class(config)
     attention = attention_of(model_class)
     return prepared(model_class._from_config(config, attn_implementation=attention, dtype=torch_dtype(dtype)))
+
+
+def ids_of(value: int | Sequence[int] | None) -> list[int]:
+    """Token ids of a configuration's value, which may be one, several or none."""
+    return [] if value is None else [value] if isinstance(value, int) else list(value)
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -14,7 +14,7 @@ from behavesim.errors import UserError
 from behavesim.models.clip_weights import open_clip_weights
 from behavesim.models.git import GitModel
 from behavesim.models.head import Head
-from behavesim.models.llm import llm_config, random_llm
+from behavesim.models.llm import ids_of, llm_config, random_llm
 from behavesim.models.lora import add_lora
 from behavesim.models.projector import LinearProjector
 from behavesim.models.state_files import checkpoint_folder, read_state_dict
@@ -53,7 +53,8 @@ class ReferenceSettings:
 def load_reference_checkpoint(folder: str | Path) -> GitModel:
     """The model of a folder with `config.json` and `pytorch_model.bin` (or its shards), in eval mode and fp32.
 
-    Of a Trainer's folder the last `checkpoint-N` is read.
+    Of a Trainer's folder the last `checkpoint-N` is read. Padding to the right of a text gives what it gives in the
+    reference; padding before or inside it is closed up here, whereas the reference keeps the gap.
 
     It takes `input_ids`, `attention_mask` [B, T] and normalised `pixel_values` [B, 3, S, S] or [B, frames, 3, S, S];
     its output's `logits` are [B, image tokens + T, V]; `generate` continues greedily and returns the new ids alone.
@@ -64,8 +65,7 @@ def load_reference_checkpoint(folder: str | Path) -> GitModel:
     folder = checkpoint_folder(Path(folder))
     state = ReferenceState.read(folder)
     settings = state.settings(read_config(folder / "config.json"))
-    ends = settings.llm.get("eos_token_id")
-    return reference_model(state, settings, TextHead(None), eos_ids=[] if ends is None else [ends])
+    return reference_model(state, settings, TextHead(None), eos_ids=ids_of(settings.llm.get("eos_token_id")))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -97,6 +97,7 @@ def reference_model(
         llm=llm,
         head=head,
         frames=settings.frames,
+        embed_frames=state.frames is not None,
         eos_ids=eos_ids,
         pad_id=pad_id,
     )
@@ -189,7 +190,7 @@ class ReferenceState:
             _load(part, getattr(model, part), weights)
         if model.frame_embedding is not None:
             model.frame_embedding.data.copy_(self.frames)
-        elif self.frames is not None:  # of a single frame: added to every state, it is a bias of the projector
+        elif self.frames is not None:  # an artifact's single frame: added to every state, it is the projector's bias
             linear = model.projector.linear
             linear.bias.data += linear.weight.data @ self.frames.view(-1).to(linear.weight)
 

@@ -13,6 +13,9 @@ REMEMBERED = 1024  # residuals kept
 class RegressionHead(LikesHead):
     """Squared error of log1p likes; the spread of recent training residuals turns it back into likes.
 
+    Residuals are those of training steps, dropout and all: each of a row that the weights had not yet learned in that
+    epoch, which keeps the spread from being too narrow.
+
     The mean of likes is not the exponential of a mean logarithm: every remembered residual is added to the
     prediction, and the results are averaged (Duan 1983, smearing). Quantiles come from the same sum.
 
@@ -48,7 +51,7 @@ class RegressionHead(LikesHead):
         """Overwrite the oldest residuals."""
         residuals = residuals[-REMEMBERED:]
         places = (self.seen + torch.arange(len(residuals), device=residuals.device)) % REMEMBERED
-        self.residuals[places] = residuals
+        self.residuals[places] = residuals.to(self.residuals.dtype)
         self.seen += len(residuals)
 
     def estimates(self, logits: Tensor) -> dict[str, Tensor]:

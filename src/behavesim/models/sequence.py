@@ -1,6 +1,6 @@
 """Prefix and text of each row, side by side without gaps: what the decoder is fed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -30,6 +30,11 @@ class Packed:
     def mask(self) -> Tensor:
         """The additive attention mask [B, 1, L, L]."""
         return prefix_mask(self.offsets, self.prefix, self.length, self.embeddings.dtype)
+
+    def split(self, rows: int) -> "list[Packed]":
+        """The same in pieces of at most that many rows."""
+        pieces = zip(*(getattr(self, field.name).split(rows) for field in fields(self)), strict=True)
+        return [Packed(*piece) for piece in pieces]
 
     def unpack(self, states: Tensor) -> Tensor:
         """States [B, L, D] back in the places of the loose sequence."""
