@@ -13,7 +13,7 @@ FLOORS = (
     {"data", "models", "metrics"},
     {"training"},
     {"tracking"},
-    {"artifact", "build", "converting", "exporting", "inputs", "scoring", "results", "report", "resume"},
+    {"artifact", "build", "reference_artifact", "export_formats", "inputs", "scoring", "results", "report", "resume"},
     {"cli", "train", "evaluate", "predict", "export", "convert"},
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers

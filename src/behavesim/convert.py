@@ -12,7 +12,7 @@ def convert(cfg: "DictConfig") -> None:
     """Write an artifact that `predict` and `evaluate` take, with every weight of the checkpoint."""
     from pathlib import Path
 
-    from behavesim import converting
+    from behavesim import reference_artifact
     from behavesim.artifact import save_artifact
     from behavesim.log import log, print_table, quiet_libraries
     from behavesim.models.reference import ReferenceState
@@ -20,8 +20,8 @@ def convert(cfg: "DictConfig") -> None:
 
     quiet_libraries()
     state = ReferenceState.read(Path(cfg.reference))
-    settings = converting.shapes(cfg, state)
-    artifact = converting.artifact(cfg, state, settings)
+    settings = reference_artifact.shapes(cfg, state)
+    artifact = reference_artifact.artifact(cfg, state, settings)
     save_artifact(artifact, Path(cfg.output))
     print_table("Converted", ("part", "weights", "trainable"), parameter_table(artifact.model))
     log.info("artifact  %s", cfg.output)

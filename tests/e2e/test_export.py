@@ -207,7 +207,7 @@ def test_an_export_that_fails_leaves_the_folder_of_before(here, adapted, monkeyp
     run(adapted("llama"), "adapter")
     before = sorted(here.rglob("*"))
     full = OSError(28, "No space left on device")
-    monkeypatch.setattr("behavesim.exporting.shutil.copyfile", lambda *_: (_ for _ in ()).throw(full))
+    monkeypatch.setattr("behavesim.export_formats.shutil.copyfile", lambda *_: (_ for _ in ()).throw(full))
     with pytest.raises(UserError, match=r"^output: found exported: No space left on device; accepted: a folder"):
         run(adapted("llama"), "merged")
     assert sorted(here.rglob("*")) == before
