@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from behavesim.models import generation
-from behavesim.models.generation import Sampler, greedy
+from behavesim.models.generation import Sampler, greedy, row_keys
 
 TEXTS = [[11, 12, 13, 14, 15], [21, 22, 23], [31, 32, 33, 34]]
 PICTURES = {"none": None, "all": {0: 1, 1: 2, 2: 3}, "some": {1: 2}}
@@ -161,3 +163,28 @@ def test_rows_that_do_not_fit_together_are_generated_apart(family, family_model,
     together = model.generate(max_new_tokens=STEPS, choose=sampler, samples=2, **inputs)
     monkeypatch.setattr(generation, "CACHE_BYTES", 1)
     assert torch.equal(model.generate(max_new_tokens=STEPS, choose=sampler, samples=2, **inputs), together)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 300), min_size=1, max_size=8), min_size=1, max_size=6), st.integers(0, 5))
+def test_a_row_s_key_is_its_text_s_alone(texts, more):
+    def keys(rows, padding):
+        width = max(map(len, rows)) + padding
+        ids = torch.tensor([row + [7] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        return row_keys(ids, mask).tolist()
+
+    together = keys(texts, more)
+    assert together == [keys([row], 0)[0] for row in texts]
+    assert len(set(together)) == len({tuple(row) for row in texts})
+
+
+def test_rows_of_one_distribution_are_drawn_apart_and_evenly_each():
+    rows, samples = 400, 8
+    sampler = Sampler(samples, 3, seed=0, keys=torch.arange(rows) * 7 + 1)
+    for step in range(3):
+        drawn = sampler(torch.zeros(rows * samples, 64), step, torch.arange(rows)).view(rows, samples)
+        assert drawn.unique(dim=0).shape[0] > 60  # 64 tokens, each row's draws one shift of the strata
+        assert (drawn.sort(dim=1).values.diff(dim=1) > 0).all()  # every stratum of eight tokens is met once
+        means = drawn.double().mean(dim=0)
+        assert ((means - 31.5).abs() < 4 * 18.5 / rows**0.5).all()  # over rows each draw is uniform

@@ -12,12 +12,14 @@ from behavesim.models import llm as decoder
 from behavesim.models.mask import additive
 from behavesim.models.sequence import Packed
 
+# Knuth's multiplier and increment of a 64-bit linear congruential generator (MMIX).
+MULTIPLIER, INCREMENT = 6364136223846793005, 1442695040888963407
 CACHE_BYTES = 2 << 30  # of keys and values at once: 32 samples of a long batch would fill any accelerator
-# Next-token logits [B, V] and the step → ids [B].
-Choose = Callable[[Tensor, int], Tensor]
+# Next-token logits [B × samples, V], the step, the rows' places in the whole batch [B] → ids [B × samples].
+Choose = Callable[[Tensor, int, Tensor], Tensor]
 
 
-def greedy(logits: Tensor, _step: int) -> Tensor:
+def greedy(logits: Tensor, _step: int, _rows: Tensor | None = None) -> Tensor:
     """The likeliest token."""
     return logits.argmax(dim=-1)
 
@@ -25,27 +27,47 @@ def greedy(logits: Tensor, _step: int) -> Tensor:
 class Sampler:
     """Seeded draws from the model's distribution, `samples` for each row.
 
-    The same stratified uniforms serve every row: what a row gets does not depend on its neighbours in the batch, and
-    the samples of a row spread evenly over its first token's distribution, which steadies their mean.
+    The samples of a row spread evenly over its first token's distribution, which steadies their mean: they invert it
+    at stratified uniforms. These are the same for all rows but turned by a number of the row's own (a random shift
+    modulo 1, Cranley & Patterson 1976): a row's draws do not depend on its neighbours in the batch, and the errors of
+    rows do not run in one direction.
 
     Args:
         samples: draws of each row, S; rows come as [B × S], the draws of a row side by side.
         steps: most tokens of a draw.
         seed: fixes the draws.
+        keys: [B] int64, a number of each row's own, see `row_keys`; None turns nothing.
     """
 
-    def __init__(self, samples: int, steps: int, seed: int) -> None:
+    def __init__(self, samples: int, steps: int, seed: int, keys: Tensor | None = None) -> None:
+        self.keys = keys
         generator = torch.Generator().manual_seed(seed)
         strata = torch.stack([torch.randperm(samples, generator=generator) for _ in range(steps)])
         within = torch.rand(steps, samples, generator=generator, dtype=torch.float64)
         self.uniforms = (strata + within) / samples  # [steps, S]
 
-    def __call__(self, logits: Tensor, step: int) -> Tensor:
+    def __call__(self, logits: Tensor, step: int, rows: Tensor | None = None) -> Tensor:
         """Draw by inverting the cumulative distribution."""
         cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
-        uniforms = self.uniforms[step].to(logits.device)
-        points = uniforms.repeat(len(logits) // len(uniforms))[:, None] * cumulative[:, -1:]
+        uniforms = self.uniforms[step].to(logits.device).expand(len(logits) // self.uniforms.shape[1], -1)  # [B, S]
+        if self.keys is not None and rows is not None:
+            uniforms = (uniforms + _turn(self.keys[rows], step)[:, None]) % 1
+        points = uniforms.reshape(-1, 1) * cumulative[:, -1:]
         return torch.searchsorted(cumulative, points, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
+
+
+def row_keys(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """A number of each row's own text, whatever its padding: [B, T] twice → [B] int64, a polynomial hash."""
+    places = attention_mask.cumsum(dim=1)
+    powers = torch.full_like(places[0], MULTIPLIER).cumprod(dim=0)  # wraps around, as hashes do
+    return ((input_ids + 1) * powers[(places - 1).clamp(min=0)] * attention_mask).sum(dim=1)
+
+
+def _turn(keys: Tensor, step: int) -> Tensor:
+    """Uniform numbers in [0, 1) of keys [B] and a step: the high bits of a congruential generator's second state."""
+    state = (keys + step + 1) * MULTIPLIER + INCREMENT
+    state = (state ^ (state >> 29)) * MULTIPLIER + INCREMENT
+    return ((state >> 11) & ((1 << 53) - 1)).double() / (1 << 53)
 
 
 @torch.no_grad()
@@ -66,7 +88,11 @@ def generate(
     """
     rows = max(1, CACHE_BYTES // (samples * cache_bytes(llm, prompt.order.shape[1] + max_new_tokens)))
     settings = {"max_new_tokens": max_new_tokens, "eos_ids": eos_ids, "choose": choose, "samples": samples}
-    parts = [_generate(llm, part, pad_id=pad_id, **settings) for part in prompt.split(rows)]
+    places = torch.arange(len(prompt.order), device=prompt.order.device).split(rows)
+    parts = [
+        _generate(llm, part, places=place, pad_id=pad_id, **settings)
+        for part, place in zip(prompt.split(rows), places, strict=True)
+    ]
     width = max(part.shape[1] for part in parts)
     return torch.cat([F.pad(part, (0, width - part.shape[1]), value=pad_id) for part in parts])
 
@@ -81,6 +107,7 @@ def _generate(
     llm: PreTrainedModel,
     prompt: Packed,
     *,
+    places: Tensor,
     max_new_tokens: int,
     eos_ids: Sequence[int],
     pad_id: int,
@@ -99,7 +126,7 @@ def _generate(
     ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     new = []
     for step in range(max_new_tokens):
-        ids = choose(logits, step).masked_fill(ended, pad_id)
+        ids = choose(logits, step, places).masked_fill(ended, pad_id)
         new.append(ids)
         ended |= torch.isin(ids, ends)
         if ended.all() or step + 1 == max_new_tokens:

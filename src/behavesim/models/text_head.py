@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from behavesim.models.generation import Sampler
+from behavesim.models.generation import Sampler, row_keys
 from behavesim.models.head import QUANTILES, Head, Hidden, Inputs, Targets
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class TextHead(Head):
         if how.decode == "greedy":
             ids = model.generate(max_new_tokens=how.max_new_tokens, **prompt)
             return how.read(ids)[:, None].to(ids.device)
-        sampler = Sampler(how.samples, how.max_new_tokens, how.seed)
+        keys = row_keys(prompt["input_ids"], prompt["attention_mask"])
+        sampler = Sampler(how.samples, how.max_new_tokens, how.seed, keys)
         ids = model.generate(max_new_tokens=how.max_new_tokens, choose=sampler, samples=how.samples, **prompt)
         return how.read(ids).view(-1, how.samples).to(ids.device)
 
