@@ -74,7 +74,23 @@ def read_digits(ids):
 
 
 @pytest.fixture(scope="session")
-def tiny_model():
+def plain_settings():
+    """Settings that every builder takes, each at its plainest."""
+    return {
+        "projector": "linear",
+        "image_tokens": 3,
+        "frames": 1,
+        "smoothing": 1.0,
+        "metadata": True,
+        "token_dropout": 0.0,
+        "metadata_dropout": 0.0,
+        "head_dropout": 0.0,
+        "gradient_checkpointing": False,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_model(plain_settings):
     """Builder of a real `git_tiny` in eval mode; keywords replace those of `git_tiny`, `r` is LoRA's.
 
     Its head is not zero at the start, unlike a trained model's, so that predictions depend on every input.
@@ -83,19 +99,11 @@ def tiny_model():
     def build(*, r=0, seed=0, **pieces):
         torch.manual_seed(seed)
         defaults = {
+            **plain_settings,
             "vision": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 1, "heads": 2},
-            "projector": "linear",
             "llm": {"hidden_size": 32, "layers": 2, "heads": 2},
             "lora": {"r": r, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
             "head": "histogram",
-            "image_tokens": 3,
-            "frames": 1,
-            "smoothing": 1.0,
-            "metadata": True,
-            "token_dropout": 0.0,
-            "metadata_dropout": 0.0,
-            "head_dropout": 0.0,
-            "gradient_checkpointing": False,
             "train": ["vision", "projector", "llm", "head"],
             "facts": facts_of(),
         }

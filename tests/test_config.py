@@ -1,6 +1,7 @@
 """Every file under conf/, and what the schema says of wrong values."""
 
 import copy
+import functools
 from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
 
@@ -107,15 +108,18 @@ def node_of(annotation):
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
+def holder(values, key):
+    """The mapping in which a key of `LEAVES` stands."""
+    return functools.reduce(lambda node, part: node[part], key[:-1], values)
+
+
 LEAVES = [(name, key) for name in COMMANDS for key in leaves(SCHEMAS[name]) if key != ("callbacks",)]
 
 
 @pytest.mark.parametrize(("name", "key"), LEAVES, ids=lambda part: part if isinstance(part, str) else ".".join(part))
 def test_a_wrong_type_is_reported_with_its_key(given_paths, name, key):
     values = composed(name, given_paths)
-    node = values
-    for part in key[:-1]:
-        node = node[part]
+    node = holder(values, key)
     node[key[-1]] = {"wrong": 1}
     with pytest.raises(UserError) as caught:
         validate(name, values)
@@ -126,9 +130,7 @@ def test_a_wrong_type_is_reported_with_its_key(given_paths, name, key):
 @pytest.mark.parametrize(("name", "key"), LEAVES, ids=lambda part: part if isinstance(part, str) else ".".join(part))
 def test_a_missing_key_is_reported(given_paths, name, key):
     values = composed(name, given_paths)
-    node = values
-    for part in key[:-1]:
-        node = node[part]
+    node = holder(values, key)
     if key[-1] not in node or key[-1] in ("tracking_uri", "experiment_name"):
         return
     del node[key[-1]]

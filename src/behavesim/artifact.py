@@ -147,9 +147,20 @@ def load_artifact(folder: Path, task: Mapping[str, Any] | None = None) -> Artifa
     Raises:
         UserError: the folder is no artifact, or one of its files does not fit.
     """
-    _check_files(folder, FILES)
-    try:
+    check_files(folder, FILES)
+    with damage_named(folder):
         return _read(folder, task or {})
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Turn whatever the readers of an artifact's files stumble over into one line.
+
+    Raises:
+        UserError: in the place of any other error.
+    """
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:
@@ -157,7 +168,12 @@ def load_artifact(folder: Path, task: Mapping[str, Any] | None = None) -> Artifa
         raise UserError(f"ckpt={folder}: a damaged artifact ({reason}); accepted: one that training exports") from error
 
 
-def _check_files(folder: Path, names: Sequence[str]) -> None:
+def check_files(folder: Path, names: Sequence[str]) -> None:
+    """Whether an artifact directory holds these.
+
+    Raises:
+        UserError: it does not.
+    """
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
         found = "no such folder" if not folder.exists() else f"without {', '.join(missing)}"
@@ -177,7 +193,7 @@ def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     if target not in BUILDERS:
         raise UserError(f"{folder / CONFIG}: model._target_ is {target}; accepted: {', '.join(BUILDERS)}")
     if not config.get("converted", False):
-        _check_files(folder, OPTIONAL)
+        check_files(folder, OPTIONAL)
     fitted = {name: json.loads((folder / name).read_text()) for name in FITTED if (folder / name).exists()}
     bins = LikesBins.from_dict(fitted[BINS]) if BINS in fitted else None
     features = Features.from_dict(fitted[FEATURES]) if FEATURES in fitted else None

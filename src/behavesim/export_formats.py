@@ -18,7 +18,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from behavesim.artifact import CONFIG, FITTED, WEIGHTS, Artifact, load_artifact, replaced_folder
+from behavesim.artifact import (
+    CONFIG,
+    FITTED,
+    WEIGHTS,
+    Artifact,
+    check_files,
+    damage_named,
+    load_artifact,
+    replaced_folder,
+)
 from behavesim.errors import UserError
 from behavesim.models.trainable import part_of
 
@@ -55,15 +64,10 @@ def read_stored(folder: Path) -> Stored:
     Raises:
         UserError: the folder is no artifact, or cannot be read.
     """
-    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"ckpt={folder}: without {', '.join(missing)}; accepted: an artifact as training exports it")
-    try:
+    check_files(folder, (CONFIG, WEIGHTS))
+    with damage_named(folder):
         config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
         return Stored(folder, config, config["model"], load_file(folder / WEIGHTS))
-    except Exception as error:  # whatever the readers of YAML and safetensors stumble over
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"ckpt={folder}: a damaged artifact ({reason}); accepted: one that training exports") from error
 
 
 def check_format(stored: Stored, name: str) -> None:

@@ -74,7 +74,7 @@ def lively_weights():
 
 
 @pytest.fixture(scope="session")
-def family_model(family_shape, data_facts):
+def family_model(family_shape, data_facts, plain_settings):
     """Builder of a `git_hf` with random weights in eval mode; keywords replace those of `git_hf`, `r` is LoRA's."""
 
     def build(family, *, r=0, shape=None, eos_ids=(), answering=None, **pieces):
@@ -87,17 +87,9 @@ def family_model(family_shape, data_facts):
             "pretrained": False,
             "weights_dtype": "float32",
             "quantization": "none",
-            "projector": "linear",
-            "image_tokens": 3,
-            "frames": 1,
+            **plain_settings,
             "lora": {"r": r, "alpha": 16, "dropout": 0.0, "target_modules": TARGETS.get(family, ["q_proj", "v_proj"])},
             "head": "text",
-            "smoothing": 1.0,
-            "metadata": True,
-            "token_dropout": 0.0,
-            "metadata_dropout": 0.0,
-            "head_dropout": 0.0,
-            "gradient_checkpointing": False,
             "train": ["projector", "llm", "head"],
             "facts": replace(facts, eos_ids=eos_ids),
         }

@@ -33,17 +33,20 @@ def pretrained_llm(name: str, *, dtype: str, quantization: str) -> PreTrainedMod
             f"model.quantization: found nf4 and {found}; accepted: none, or a GPU and behavesim[quantization]"
         )
     model_class = causal_class(llm_config(shape_of(name)))
-    four_bits = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
     llm = AutoModelForCausalLM.from_pretrained(
         llm_folder(name),
         local_files_only=True,
         dtype=torch_dtype(dtype),
         attn_implementation=attention_of(model_class),
-        quantization_config=four_bits if quantization == "nf4" else None,
+        quantization_config=_four_bits() if quantization == "nf4" else None,
     )
     return prepared(llm)
+
+
+def _four_bits() -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from behavesim.errors import UserError
 from behavesim.models.clip_weights import open_clip_weights
 from behavesim.models.git import GitModel
-from behavesim.models.head import Head
 from behavesim.models.llm import ids_of, llm_config, random_llm
 from behavesim.models.lora import add_lora
 from behavesim.models.projector import LinearProjector
@@ -65,7 +64,21 @@ def load_reference_checkpoint(folder: str | Path) -> GitModel:
     folder = checkpoint_folder(Path(folder))
     state = ReferenceState.read(folder)
     settings = state.settings(read_config(folder / "config.json"))
-    return reference_model(state, settings, TextHead(None), eos_ids=ids_of(settings.llm.get("eos_token_id")))
+    tower = shaped_tower(**settings.vision)
+    llm = random_llm(llm_config(settings.llm))
+    if settings.lora is not None:
+        add_lora(llm, **settings.lora, dropout=0.0)
+    model = GitModel(
+        vision=tower,
+        projector=LinearProjector(tower.width, llm.get_input_embeddings().embedding_dim),
+        llm=llm,
+        head=TextHead(None),
+        frames=settings.frames,
+        embed_frames=state.frames is not None,
+        eos_ids=ids_of(settings.llm.get("eos_token_id")),
+    )
+    state.load_into(model)
+    return model.eval()
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -81,28 +94,6 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"config={path}: found a {type(config).__name__}; accepted: a JSON object")
     return config
-
-
-def reference_model(
-    state: "ReferenceState", settings: ReferenceSettings, head: Head, *, eos_ids: list[int], pad_id: int = 0
-) -> GitModel:
-    """A `GitModel` of these shapes with the weights of `state`."""
-    tower = shaped_tower(**settings.vision)
-    llm = random_llm(llm_config(settings.llm))
-    if settings.lora is not None:
-        add_lora(llm, **settings.lora, dropout=0.0)
-    model = GitModel(
-        vision=tower,
-        projector=LinearProjector(tower.width, llm.get_input_embeddings().embedding_dim),
-        llm=llm,
-        head=head,
-        frames=settings.frames,
-        embed_frames=state.frames is not None,
-        eos_ids=eos_ids,
-        pad_id=pad_id,
-    )
-    state.load_into(model)
-    return model.eval()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The LightningModule: a model, its loss, and likes metrics of validation and test."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning
@@ -84,8 +84,7 @@ class LikesModule(lightning.LightningModule):
     def predict_step(self, batch: Batch, _index: int = 0) -> dict[str, np.ndarray]:
         """Estimates of one batch, see `Predictions.table`."""
         predictions = Predictions()
-        targets = Targets(prior=batch.prior, answer_length=batch.answer_length)
-        _, estimates = self.model.score(batch.inputs(), targets)
+        _, estimates = self.model.score(batch.inputs(), replace(targets_of(batch), likes=None))
         predictions.add(batch, estimates)
         return predictions.parts[0]
 
