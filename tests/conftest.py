@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from behavesim.data.parts import PictureSettings
+from behavesim.data.pictures.origins import ColumnPictures
+from behavesim.data.prepare import Job, prepare
 from behavesim.data.sample import ensure_sample
-from behavesim.data.table import read_table
 from behavesim.models.binning import LikesBins
 from behavesim.models.builders import DataFacts, git_tiny
 from behavesim.models.text_head import Answering
@@ -24,10 +26,23 @@ def _seeded():
 
 
 @pytest.fixture(scope="session")
-def sample_table(tmp_path_factory):
-    """The sample's first 200 rows with their pictures, as `read_table` gives them."""
-    path = ensure_sample(tmp_path_factory.mktemp("sample") / "sample", rows=200)
-    return read_table(path, image_column="local_path", labelled=True)
+def sample_source(tmp_path_factory):
+    """The file of the sample's first 200 rows, its pictures beside it."""
+    return ensure_sample(tmp_path_factory.mktemp("sample") / "sample", rows=200)
+
+
+@pytest.fixture(scope="session")
+def sample_table(sample_source, tmp_path_factory):
+    """The same, prepared: every row has likes."""
+    origin = ColumnPictures("local_path", sample_source.parent)
+    pictures = PictureSettings(size=64, quality=90, max_pixels=1_000_000)
+    return prepare(Job(sample_source, tmp_path_factory.mktemp("prepared") / "sample", origin, pictures))
+
+
+@pytest.fixture(scope="session")
+def sample_frame(sample_table):
+    """All its rows in memory."""
+    return sample_table.all().frame()
 
 
 @pytest.fixture(scope="session")

@@ -25,9 +25,9 @@ CHOICES = [path.parts for path in FILES if len(path.parts) == 2 and path.parent.
 
 
 @pytest.fixture(scope="module")
-def given_paths(sample_table, tmp_path_factory):
+def given_paths(sample_source, tmp_path_factory):
     """What each command cannot do without."""
-    table, folder = sample_table.source, tmp_path_factory.mktemp("given")
+    table, folder = sample_source, tmp_path_factory.mktemp("given")
     sample = [f"data.sample.folder={table.parent}", "data.sample.rows=200"]
     return {
         "train": sample,
@@ -36,6 +36,7 @@ def given_paths(sample_table, tmp_path_factory):
         "predict": [f"ckpt={folder}", f"input={table}", "output=out.csv"],
         "export": [f"ckpt={folder}", "output=exported", "format=merged"],
         "convert": [f"reference={folder}", "output=converted"],
+        "prepare": [f"source={table}", "name=mine"],
     }
 
 
@@ -174,13 +175,51 @@ VALUES = {}
             "model.vision.image_size: found 33 with patch_size 8; accepted: a multiple",
         ),
         (["debug=fdr", "ckpt_path=some.ckpt"], "ckpt_path: found with debug=fdr"),
+        (
+            ["data.path=tweets.csv", "data.image_features=f.npz", "model.train=[vision,head]"],
+            "model.train: found vision with data.image_features; accepted: [head]",
+        ),
+        (
+            ["data.path=tweets.csv", "data.image_features=f.npz", "data.use_images=false", "model.train=[head]"],
+            "data.image_features: found with data.use_images=false",
+        ),
+        (
+            ["data.path=tweets.csv", "data.image_features=f.npz", "data.image_column=a", "model.train=[head]"],
+            "data.image_column: found a with data.image_features",
+        ),
+        (["data.path=tweets.csv", "data.test_from='2020-01-01'"], "data.test_from: found 2020-01-01 with data.split="),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_impossible_pairs_are_reported(overrides, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tweets.csv").touch()
+    (tmp_path / "f.npz").touch()
     with pytest.raises(UserError) as caught:
         compose("train", overrides)
+    assert str(caught.value).startswith(line)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["media=column"], "image_column: found null with media=column; accepted: a column"),
+        (["media=folder"], "images_dir: found null with media=folder; accepted: a folder"),
+        (["images_dir=pictures"], "images_dir: found pictures with media=skip; accepted: media=folder"),
+        (["validation=0.5", "test=0.5"], "validation, test: found 0.5 and 0.5; accepted: a sum below 1"),
+        (["name=a/b"], "name: found 'a/b'"),
+        (["source=gone.csv"], "source: found gone.csv, which does not exist; accepted: a file ending in"),
+        (["source=folder"], "source: found folder; accepted: a file ending in .xlsx, .csv or .parquet"),
+        (["media=twitter"], "media: found 'twitter'; accepted: 'skip', 'column', 'folder' or 'download'"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_impossible_preparations_are_reported(overrides, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tweets.csv").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError) as caught:
+        compose("prepare", ["source=tweets.csv", "name=mine", *overrides])
     assert str(caught.value).startswith(line)
     assert len(str(caught.value).splitlines()) == 1

@@ -9,12 +9,25 @@ import behavesim
 
 PACKAGE = Path(behavesim.__file__).parent
 FLOORS = (
-    {"errors", "log", "config", "nodes", "schema"},
+    {"errors", "log", "folders", "config", "nodes", "schema"},
     {"data", "models", "metrics"},
     {"training"},
     {"tracking"},
-    {"artifact", "build", "reference_artifact", "export_formats", "inputs", "scoring", "results", "report", "resume"},
-    {"cli", "train", "evaluate", "predict", "export", "convert"},
+    {
+        "artifact",
+        "build",
+        "reference_artifact",
+        "export_formats",
+        "tables",
+        "inputs",
+        "preparing",
+        "tower_features",
+        "scoring",
+        "results",
+        "report",
+        "resume",
+    },
+    {"cli", "train", "evaluate", "predict", "export", "convert", "prepare"},
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
 HYDRA = {"build", "cli", "train", "evaluate", "predict"}

@@ -19,10 +19,10 @@ from transformers import PreTrainedTokenizerFast
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.features import Features
-from behavesim.data.split import identity_hash
+from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
 from behavesim.errors import UserError
-from behavesim.log import log
+from behavesim.folders import take_place
 from behavesim.models import builders
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
@@ -57,7 +57,9 @@ class Artifact:
     model: GitModel
     encoder: TweetEncoder
     bins: LikesBins | None  # None for a converted checkpoint of the reference, as `encoder.features`
-    config: Mapping[str, Any]  # nodes `data`, `model`, `task` of the training configuration, resolved
+    # Nodes `data`, `model`, `task` of the training configuration, resolved; `image_states` as in
+    # `DataFacts`; `pictures`, how many of them were seen in training.
+    config: Mapping[str, Any]
     seen: Mapping[str, np.ndarray]  # identity hashes of training and validation rows, int64 each
 
 
@@ -65,11 +67,12 @@ def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBin
     """The model of a configuration's `model` and `task`; `encoder` and `bins` give what the data decides."""
     node = config["model"]
     settings = {key: value for key, value in node.items() if key not in ("_target_", "bins")}
-    return BUILDERS[node["_target_"]](**settings, facts=data_facts(config["task"], encoder, bins))
+    return BUILDERS[node["_target_"]](**settings, facts=data_facts(config, encoder, bins))
 
 
-def data_facts(task: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> builders.DataFacts:
-    """What tokenizer, features and training rows decide about a model."""
+def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> builders.DataFacts:
+    """What tokenizer, features, training rows and stored states of pictures decide about a model."""
+    task, states = config["task"], config.get("image_states")
     answering = Answering(
         read=lambda ids: torch.from_numpy(encoder.read_answers(ids)),
         decode=task["decode"],
@@ -86,12 +89,13 @@ def data_facts(task: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins |
         eos_ids=None if encoder.tokenizer is None else ids_of(encoder.tokenizer.eos_token_id),
         pad_id=encoder.pad_id,
         answering=answering,
+        image_states=states and tuple(states),
     )
 
 
-def seen_hashes(frames: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def seen_hashes(parts: Mapping[str, TweetRows]) -> dict[str, np.ndarray]:
     """Identity hashes of the rows that chose the weights: training rows and validation rows."""
-    return {part: identity_hash(frames[part]) for part in ("train", "validation")}
+    return {part: parts[part].identities() for part in ("train", "validation")}
 
 
 def save_artifact(artifact: Artifact, folder: Path) -> None:
@@ -108,16 +112,11 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     """
     folder = folder.absolute()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    replaced = temporary.with_suffix(".replaced")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if folder.exists():
-            log.info("%s exists and is replaced", folder)
-            folder.rename(replaced)
-        temporary.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+        take_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -76,7 +76,7 @@ def _target_problems(place: str, node: Mapping[str, Any]) -> list[str]:
 def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
     """The model of `cfg.model`, sized by the data, and its likes bins."""
     bins = LikesBins.fit(data.train_likes, cfg.model.bins)
-    config = plain(cfg)
+    config = plain(cfg) | {"image_states": data.reader.states}
     if cfg.dry_run and "pretrained" in config["model"]:
         config["model"]["pretrained"] = False
     # A dry run counts weights; on the meta device a model of any size takes no memory.
@@ -92,6 +92,8 @@ def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> Likes
         warmup=cfg.optim.warmup,
         schedule=cfg.optim.schedule,
         data_digest=data.digest,
+        batch_plan=data.batch_plan,
+        seed=cfg.seed,
     )
 
 

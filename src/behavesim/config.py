@@ -19,6 +19,9 @@ from behavesim.schema import SCHEMAS
 MONITORED = ("train/loss", "val/loss", "val/rmsle", "val/rmse", "val/mae")
 ENDINGS = (".xlsx", ".csv", ".parquet")
 TABLES = "a file ending in .xlsx, .csv or .parquet"
+TABLES_OR_FOLDER = f"{TABLES}, or a folder of behavesim.prepare"
+MANIFEST = "manifest.json"  # marks such a folder
+RESERVED_NAMES = ("cache", "pictures", "sample")  # folders beside the prepared ones
 # The key of the folder that a command replaces as a whole.
 FOLDERS = {"train": "export_dir", "export": "output", "convert": "output"}
 
@@ -97,12 +100,16 @@ def _value(values: Mapping[str, Any], key: str) -> Any:
 def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Files that a command is to read and that are not there, and places that it cannot write to."""
     replaced = FOLDERS.get(command, "")
-    for key in ("data.path", "input", *(["output"] if replaced != "output" else [])):
+    for key in ("data.path", "input", "source"):
         path = _value(values, key)
-        if isinstance(path, str) and Path(path).suffix.lower() not in ENDINGS:
-            yield f"{key}: found {path}; accepted: {TABLES}"
-        elif isinstance(path, str) and key != "output" and not Path(path).exists():
-            yield f"{key}: found {path}, which does not exist; accepted: {TABLES}"
+        if isinstance(path, str):
+            yield from _absent_table(key, Path(path), TABLES if key == "source" else TABLES_OR_FOLDER)
+    output = _value(values, "output")
+    if isinstance(output, str) and replaced != "output" and Path(output).suffix.lower() not in ENDINGS:
+        yield f"output: found {output}; accepted: {TABLES}"
+    features = _value(values, "data.image_features")
+    if isinstance(features, str) and not Path(features).is_file():
+        yield f"data.image_features: found {features}, which is no file; accepted: an .npz file, or null"
     ckpt = _value(values, "ckpt")
     if isinstance(ckpt, str) and not Path(ckpt).exists():
         yield f"ckpt: found {ckpt}, which does not exist; accepted: an artifact directory"
@@ -118,6 +125,16 @@ def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
         last = Path(str(_value(values, "paths.output"))) / "checkpoints" / "last.ckpt"
         if not last.exists():
             yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
+
+
+def _absent_table(key: str, path: Path, accepted: str) -> Iterator[str]:
+    if path.is_dir() and accepted is TABLES_OR_FOLDER:
+        if not (path / MANIFEST).exists():
+            yield f"{key}: found {path}, a folder without {MANIFEST}; accepted: {accepted}"
+    elif path.suffix.lower() not in ENDINGS:
+        yield f"{key}: found {path}; accepted: {accepted}"
+    elif not path.exists():
+        yield f"{key}: found {path}, which does not exist; accepted: {accepted}"
 
 
 def _replaceable(folder: Path, kept: Iterable[Path]) -> bool:
@@ -147,13 +164,16 @@ def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
     def at(key: str) -> Any:
         return _value(values, key)
 
-    held_out = [at("data.validation"), at("data.test")]
-    if all(isinstance(share, float) for share in held_out) and sum(held_out) >= 1:
-        yield f"data.validation, data.test: found {held_out[0]} and {held_out[1]}; accepted: a sum below 1"
+    for place in ("data.", ""):
+        held_out = [at(f"{place}validation"), at(f"{place}test")]
+        if all(isinstance(share, float) for share in held_out) and sum(held_out) >= 1:
+            found = f"{held_out[0]} and {held_out[1]}"
+            yield f"{place}validation, {place}test: found {found}; accepted: a sum below 1"
     if at("data.path") is not None and at("data.sample") is not None:
         yield f"data.path: found {at('data.path')} with data=sample; accepted: data=tweets data.path=FILE"
+    yield from _impossible_pictures(values)
     yield from _impossible_models(values)
-    if at("model") is not None and at("trainer.devices") not in (1, "1", [0]) and at("trainer.devices") is not None:
+    if at("model") is not None and at("trainer.devices") not in (1, "1", [0], None):
         yield f"trainer.devices: found {at('trainer.devices')}; accepted: 1, several devices are not supported yet"
     if at("trainer.num_nodes") not in (1, None):
         yield f"trainer.num_nodes: found {at('trainer.num_nodes')}; accepted: 1, several nodes are not supported yet"
@@ -161,6 +181,33 @@ def _impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
         yield "logger: found mlflow without tracking_uri or experiment_name; accepted: both"
     if at("trainer.fast_dev_run") and at("ckpt_path"):
         yield "ckpt_path: found with debug=fdr; accepted: one of them, a one-batch run continues nothing"
+
+
+def _impossible_pictures(values: Mapping[str, Any]) -> Iterator[str]:
+    """The same of where pictures come from."""
+
+    def at(key: str) -> Any:
+        return _value(values, key)
+
+    features, column, parts = at("data.image_features"), at("data.image_column"), at("model.train")
+    if features is not None and column not in (None, "artifact"):
+        yield f"data.image_column: found {column} with data.image_features; accepted: null, features take its place"
+    if features is not None and at("data.use_images") is False:
+        yield "data.image_features: found with data.use_images=false; accepted: one of them"
+    if features is not None and isinstance(parts, list) and "vision" in parts:
+        others = ",".join(part for part in parts if part != "vision")
+        yield f"model.train: found vision with data.image_features; accepted: [{others}], stored features cannot train"
+    if at("data.split") not in (None, "unseen_time"):
+        for key in ("data.validation_from", "data.test_from"):
+            if at(key) is not None:
+                yield f"{key}: found {at(key)} with data.split={at('data.split')}; accepted: data.split=unseen_time"
+    if at("name") in RESERVED_NAMES:
+        yield f"name: found {at('name')}, which lies there already; accepted: another than {', '.join(RESERVED_NAMES)}"
+    for media, key in (("column", "image_column"), ("folder", "images_dir")):
+        if at("media") == media and at(key) is None:
+            yield f"{key}: found null with media={media}; accepted: a {'column' if media == 'column' else 'folder'}"
+        if at("media") not in (None, media) and at(key) is not None:
+            yield f"{key}: found {at(key)} with media={at('media')}; accepted: media={media}"
 
 
 def _impossible_models(values: Mapping[str, Any]) -> Iterator[str]:

@@ -12,24 +12,24 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     """Metrics of an artifact on the rows that it was not trained on."""
     from pathlib import Path
 
-    from behavesim import build, inputs, results, scoring
+    from behavesim import build, results, scoring, tables
     from behavesim.artifact import load_artifact
     from behavesim.log import log, print_table, quiet_libraries
     from behavesim.metrics.likes import likes_metrics
-    from behavesim.training.module import failures_of
+    from behavesim.training.module import estimates_of, failures_of
 
     quiet_libraries()
     build.check_targets(cfg)
-    artifact = load_artifact(Path(cfg.ckpt), inputs.answering(cfg))
-    table = inputs.scored_tweets(cfg, artifact, Path(cfg.data.path), labelled=True)
-    unseen = scoring.unseen_rows(table.frame, artifact, table.source)
+    artifact, path = load_artifact(Path(cfg.ckpt), scoring.answering(cfg)), Path(cfg.data.path)
+    table = scoring.table_of(cfg, artifact, path, labelled=True)
+    unseen = scoring.unseen_rows(tables.usable(cfg, table, path, labelled=True), artifact, path)
     predictions = scoring.predict(cfg, artifact, unseen)
-    actual, estimates = scoring.labelled_estimates(unseen, predictions)
+    actual, estimates = unseen.frame("likes")["likes"].to_numpy(), estimates_of(predictions)
     metrics = likes_metrics(actual, estimates) | failures_of(predictions)
     folder = Path(cfg.paths.output)
     results.write_metrics(folder, metrics)
-    results.plot(folder, actual, estimates, f"{Path(cfg.ckpt).name} on {table.source.name}")
-    print_table(f"{table.source.name}, {metrics['n']:,} rows", ("metric", "value"), list(metrics.items()))
+    results.plot(folder, actual, estimates, f"{Path(cfg.ckpt).name} on {path.name}")
+    print_table(f"{path.name}, {metrics['n']:,} rows", ("metric", "value"), list(metrics.items()))
     log.info("written to %s", folder / results.METRICS)
     return metrics
 

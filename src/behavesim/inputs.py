@@ -1,27 +1,30 @@
 """From a configuration to tables, tokenizers and batches."""
 
+import os
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from behavesim.artifact import Artifact, answer_tokens
-from behavesim.data.batch import Batch
-from behavesim.data.datamodule import EncoderSettings, LoaderSettings, TweetDataModule, tweet_loader
+from behavesim.artifact import answer_tokens
+from behavesim.data.datamodule import EncoderSettings, TweetDataModule
+from behavesim.data.loader import LoaderSettings
+from behavesim.data.pictures.features import FeatureStore
+from behavesim.data.pictures.readers import Blind, PictureReader, StoredFeatures, StoredPictures
+from behavesim.data.prepared import PreparedTable
 from behavesim.data.sample import ensure_sample
-from behavesim.data.table import BadRows, TweetTable, read_table
+from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import load_tokenizer
-from behavesim.data.tweets import with_media
 from behavesim.errors import UserError
 from behavesim.log import log
 from behavesim.models.hub import has_tokenizer, llm_folder, vision_file
 from behavesim.models.pretrained import shape_of
 from behavesim.models.vision import named_shape
-
-REJECTED = "rejected_rows.csv"
+from behavesim.tables import prepared, unique_ids, usable
 
 
 def check_weights(cfg: DictConfig) -> None:
@@ -34,7 +37,10 @@ def check_weights(cfg: DictConfig) -> None:
     if not model.get("pretrained", False) or cfg.dry_run:
         return
     problems = []
-    for find, *where in ((llm_folder, model.llm), (vision_file, model.vision.name, model.vision.weights)):
+    wanted = [(llm_folder, model.llm)]
+    if cfg.data.image_features is None:
+        wanted.append((vision_file, model.vision.name, model.vision.weights))
+    for find, *where in wanted:
         try:
             find(*where)
         except UserError as error:
@@ -43,96 +49,101 @@ def check_weights(cfg: DictConfig) -> None:
         raise UserError("\n".join(problems))
 
 
-def read_tweets(path: Path, output: Path, **settings: Any) -> TweetTable:
-    """`read_table` with these settings; unusable rows are counted and listed in the run's folder either way."""
-    try:
-        table = read_table(path, **settings)
-    except BadRows as error:
-        _list_rejected(error.rejected, output)
-        raise
-    if not table.rejected.is_empty():
-        count = table.rejected["row"].n_unique()
-        log.info("%s: %s of %s rows cannot be used, see %s", path, count, table.rows, output / REJECTED)
-        _list_rejected(table.rejected, output)
-    if settings["labelled"] and table.frame.is_empty():
-        raise UserError(f"{path}: found {table.rows} rows, none that can be used; accepted: at least one with likes")
-    return table
-
-
-def _list_rejected(rejected: pl.DataFrame, output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    rejected.write_csv(output / REJECTED)
-
-
-def scored_tweets(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool) -> TweetTable:
-    """A table read as `cfg.data` says for a trained model, with pictures where the model was trained with some."""
-    given, trained = cfg.data.image_column, artifact.config["data"]
-    automatic = given == "artifact"
-    if given is not None and not automatic and not (trained["use_images"] and trained["image_column"]):
-        raise UserError(f"data.image_column: found {given}; accepted: null, {cfg.ckpt} was trained without pictures")
-    if automatic:
-        given = trained["image_column"] if trained["use_images"] else None
-    return read_tweets(
-        path,
-        Path(cfg.paths.output),
-        image_column=given,
-        image_optional=automatic,
-        labelled=labelled,
-        on_bad_row=cfg.data.on_bad_row,
-    )
-
-
-def answering(cfg: DictConfig) -> dict[str, Any]:
-    """Settings of `cfg.task` that replace those which an artifact was trained with; null keeps the artifact's."""
-    return {key: value for key, value in cfg.task.items() if value is not None}
-
-
-def scored_loader(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> DataLoader[Batch]:
-    """Batches of a table's rows for a trained model.
-
-    Raises:
-        UserError: the model was converted without a tokenizer.
-    """
-    if artifact.encoder.tokenizer is None:
-        raise UserError(f"ckpt={cfg.ckpt}: converted without a tokenizer; accepted: one converted with tokenizer=…")
-    model = artifact.model
-    settings = LoaderSettings(cfg.data.tokens_per_batch, cfg.data.num_workers, model.frames, model.vision.image_size)
-    return tweet_loader(artifact.encoder.encode(with_media(frame)), artifact.encoder, settings)
-
-
 def datamodule(cfg: DictConfig) -> TweetDataModule:
-    """Read the table of `cfg.data`, or make the sample, and split it."""
+    """The prepared table of `cfg.data`, or the sample, split."""
     data = cfg.data
     if data.sample is not None:
         path = ensure_sample(Path(data.sample.folder), rows=data.sample.rows, seed=data.sample.seed)
     else:
         path = Path(data.path)
     image_column = data.image_column if data.use_images else None
-    table = read_tweets(
-        path, Path(cfg.paths.output), image_column=image_column, labelled=True, on_bad_row=data.on_bad_row
-    )
-    frames = cfg.model.frames if image_column else 0
+    table = prepared(cfg, path, image_column=image_column, image_size=data.image_size, labelled=True)
+    rows = usable(cfg, table, path, labelled=True)
+    reader = picture_reader(cfg, table, image_size(cfg.model))
     module = TweetDataModule(
-        table.frame,
-        LoaderSettings(data.tokens_per_batch, data.num_workers, frames, image_size(cfg), data.rows_per_batch),
+        rows,
+        reader,
+        loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader),
         encoder_settings(cfg),
-        split=data.split,
-        validation=data.validation,
-        test=data.test,
-        split_seed=data.split_seed,
+        split=split_settings(data),
         seed=cfg.seed,
+        folder=encoded_folder(cfg),
     )
-    if module.dropped:
-        log.info("%s training rows repeat a held-out text and are left out", module.dropped)
+    if module.split.dropped:
+        log.info("%s training rows repeat a held-out text and are left out", module.split.dropped)
     return module
 
 
-def image_size(cfg: DictConfig) -> int:
+def encoded_folder(cfg: DictConfig) -> Path:
+    """Where a run keeps its encoded rows while it lasts."""
+    return Path(cfg.paths.output) / "encoded"
+
+
+def split_settings(data: DictConfig) -> SplitSettings:
+    """How `cfg.data` parts the rows."""
+    cuts = {key: data[key] and datetime.fromisoformat(data[key]) for key in ("validation_from", "test_from")}
+    return SplitSettings(data.split, data.validation, data.test, data.split_seed, **cuts)
+
+
+def loader_settings(data: DictConfig, model: Mapping[str, Any], reader: PictureReader) -> LoaderSettings:
+    """How batches of a model are filled and loaded: `data` and `model` as in a configuration."""
+    decodes = isinstance(reader, StoredPictures) and reader.table.pictures > 0
+    return LoaderSettings(
+        data.tokens_per_batch,
+        _workers(data.num_workers, decodes),
+        frames=0 if isinstance(reader, Blind) else model["frames"],
+        image_tokens=_image_tokens(model, reader),
+        prefix_tokens=int(model["metadata"]),
+        rows_per_batch=data.get("rows_per_batch"),
+    )
+
+
+def _workers(given: int | None, decodes: bool) -> int:
+    """Processes that load batches: as given, or as many as help. Without pictures a batch costs less than its way."""
+    if given is not None or not decodes:
+        return given or 0
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1))
+
+
+def _image_tokens(model: Mapping[str, Any], reader: PictureReader) -> int:
+    """Places that a picture takes in the language model."""
+    if model["projector"] == "resampler":
+        return model["image_tokens"]
+    if isinstance(reader, StoredFeatures):
+        return reader.store.tokens
+    shape = vision_shape(model)
+    return 1 + (shape["image_size"] // shape["patch_size"]) ** 2
+
+
+def picture_reader(cfg: DictConfig, table: PreparedTable, size: int) -> PictureReader:
+    """What `cfg.data` says of pictures; `size` is the side in pixels of what a tower sees.
+
+    Raises:
+        UserError: a file of features has none for this table, or cannot tell its rows apart.
+    """
+    if cfg.data.image_features is not None:
+        store = FeatureStore.open(Path(cfg.data.image_features))
+        unique_ids(table, "data.image_features")
+        known = sum(np.diff(store.positions(chunk["id"])[0]).astype(bool).sum() for chunk in table.all().chunks("id"))
+        if not known:
+            raise UserError(
+                f"data.image_features: {cfg.data.image_features} holds features of none of the {len(table):,} rows; "
+                "accepted: a file whose `id` are those of the table"
+            )
+        log.info("%s: features of %s of %s rows", cfg.data.image_features, f"{known:,}", f"{len(table):,}")
+        return StoredFeatures(store)
+    return StoredPictures(table, size) if cfg.data.get("use_images", True) else Blind()
+
+
+def vision_shape(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Shape of the tower of a `model` node."""
+    vision = model["vision"]
+    return vision if "name" not in vision else vision["shape"] or named_shape(vision["name"])
+
+
+def image_size(model: Mapping[str, Any]) -> int:
     """Side in pixels of what the model's tower sees."""
-    vision = cfg.model.vision
-    if "name" not in vision:
-        return vision.image_size
-    return (vision.shape or named_shape(vision.name))["image_size"]
+    return vision_shape(model)["image_size"]
 
 
 def encoder_settings(cfg: DictConfig) -> EncoderSettings:

@@ -12,10 +12,12 @@ log = logging.getLogger("behavesim")
 # Notices of libraries about choices that are made here on purpose.
 _NOISE = (
     "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
     "lightning.fabric.utilities.seed",
     "alembic",
     "mlflow",
     "filelock",
+    "httpx",
 )
 _WARNINGS = (
     r".*does not have many workers.*",

@@ -1,8 +1,9 @@
 """The nodes of configurations: one class a node, plain types alone."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MISSING = "???"  # omegaconf's mark of a value without a default
 
@@ -14,9 +15,22 @@ def _given(value: str) -> str:
 
 
 Given = Annotated[str, BeforeValidator(_given)]
+
+
+def _moment(value: str) -> str:
+    try:
+        if datetime.fromisoformat(value).tzinfo is None:
+            return value
+    except ValueError:
+        pass
+    raise ValueError("a date such as '2020-06-01' or '2020-06-01 12:00:00' (UTC)")
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 # It names folders and an MLflow run.
 RunName = Annotated[str, Field(pattern=r"^[^/\\'.][^/\\']*$")]
+FolderName = Annotated[RunName, BeforeValidator(_given)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -57,23 +71,28 @@ class Data(Node):
     sample: Sample | None
     image_column: str | None
     use_images: bool
+    image_size: Count
+    image_features: str | None
     on_bad_row: BadRowPolicy
     split: Literal["random", "unseen_time", "unseen_company"]
     split_seed: int
     validation: Share
     test: Share
+    validation_from: Moment | None
+    test_from: Moment | None
     tokens_per_batch: Count
     rows_per_batch: Count | None
-    num_workers: Natural
+    num_workers: Natural | None
 
 
 class ScoredData(Node):
     """`data` of prediction."""
 
     image_column: str | None
+    image_features: str | None
     on_bad_row: BadRowPolicy
     tokens_per_batch: Count
-    num_workers: Natural
+    num_workers: Natural | None
 
 
 class LabelledData(ScoredData):

@@ -12,18 +12,19 @@ def predict(cfg: "DictConfig") -> None:
     """Write one row of predictions for every row of the table, in its order."""
     from pathlib import Path
 
-    from behavesim import build, inputs, scoring
+    from behavesim import build, scoring, tables
     from behavesim.artifact import load_artifact
     from behavesim.data.output import check_output, write_table
     from behavesim.log import log, quiet_libraries
 
     quiet_libraries()
     build.check_targets(cfg)
-    output = Path(cfg.output)
+    output, path = Path(cfg.output), Path(cfg.input)
     check_output(output)
-    artifact = load_artifact(Path(cfg.ckpt), inputs.answering(cfg))
-    table = inputs.scored_tweets(cfg, artifact, Path(cfg.input), labelled=False)
-    predictions = scoring.prediction_table(table, scoring.predict(cfg, artifact, table.frame))
+    artifact = load_artifact(Path(cfg.ckpt), scoring.answering(cfg))
+    table = scoring.table_of(cfg, artifact, path, labelled=False)
+    rows = tables.usable(cfg, table, path, labelled=False)
+    predictions = scoring.prediction_table(rows, scoring.predict(cfg, artifact, rows))
     if output.exists():
         log.info("%s exists and is replaced", output)
     write_table(predictions, output)

@@ -94,5 +94,5 @@ def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
         "sample_seed": 0,
         "answer_tokens": 12,
     }
-    data = {"use_images": True, "image_column": cfg.image_column}
+    data = {"use_images": True, "image_column": cfg.image_column, "image_size": cfg.image_size}
     return {"converted": True, "data": data, "model": model, "task": task}

@@ -18,7 +18,7 @@ def print_plan(cfg: DictConfig, data: TweetDataModule, model: GitModel) -> None:
     """What will run: the whole configuration in a dry run, rows, batches and parameters always."""
     if cfg.dry_run:
         print(OmegaConf.to_yaml(cfg, resolve=True))
-    rows = ", ".join(f"{len(data.encoded[part]):,} {part}" for part in ("train", "validation", "test"))
+    rows = ", ".join(f"{len(data.parts[part]):,} {part}" for part in ("train", "validation", "test"))
     source = cfg.data.path or cfg.data.sample.folder
     log.info("%s: %s", source, rows)
     batches = len(data.train_dataloader())

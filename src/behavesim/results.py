@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+import polars as pl
 import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
@@ -63,15 +64,17 @@ def load_best(trainer: lightning.Trainer, module: LikesModule) -> None:
 def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesBins) -> None:
     """Write the artifact directory."""
     config = {key: value for key, value in build.plain(cfg).items() if key in ("data", "model", "task", "seed")}
-    artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.frames))
+    config["pictures"] = int(data.encoded["train"].picture_counts.sum())
+    config["image_states"] = data.reader.states and list(data.reader.states)
+    artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.parts))
     save_artifact(artifact, Path(cfg.export_dir))
 
 
 def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Scores:
     """Test metrics of the model and of the trivial baselines on the same rows, and the sample's noise floor."""
     table = module.test_table
-    test = data.frames["test"][table["rows"]]
-    train = data.frames["train"]
+    test = data.parts["test"][table["rows"]].frame("id", "username")
+    train = data.parts["train"].frame("username")
     estimates = {
         "model": estimates_of(table),
         "account mean": baselines.account_mean(train["username"], data.train_likes, test["username"]),
@@ -82,7 +85,7 @@ def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Score
     }
     found["model"] |= failures_of(table)
     if cfg.data.sample is not None:
-        found["noise floor"] = {"rmsle": noise_floor(Path(cfg.data.sample.folder), test["id"].to_list())}
+        found["noise floor"] = {"rmsle": noise_floor(Path(cfg.data.sample.folder), test["id"].cast(pl.Int64).to_list())}
     return found
 
 

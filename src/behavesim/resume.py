@@ -1,6 +1,8 @@
 """Going on with an earlier run: which checkpoint, and whether it belongs to what is asked for now."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -25,10 +27,10 @@ def checkpoint_path(cfg: DictConfig) -> Path | None:
 
 
 def check_fits(checkpoint: Path | None, likes_module: LikesModule) -> None:
-    """The weights of a checkpoint that training continues from against the model of this configuration.
+    """A checkpoint that training continues from against the model, the rows and the batches of this configuration.
 
     Raises:
-        UserError: it is no checkpoint, or one of another model.
+        UserError: it is no checkpoint, or one of another model, of other rows or of other batches.
     """
     if checkpoint is None:
         return
@@ -40,13 +42,24 @@ def check_fits(checkpoint: Path | None, likes_module: LikesModule) -> None:
     shapes = {name: tensor.shape for name, tensor in found.items()}
     wanted = {name: tensor.shape for name, tensor in likes_module.state_dict().items()}
     odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
-    if not odd and state.get("data_digest") != likes_module.data_digest:
-        raise UserError(
-            f"ckpt_path: {checkpoint} was trained on other rows, which may be test rows now; "
-            "accepted: the table and the data settings of the run that is continued"
-        )
     if odd:
         raise UserError(
             f"ckpt_path: {checkpoint} holds another model ({len(odd)} weights differ, such as {odd[0]}); "
             "accepted: the model settings of the run that is continued"
         )
+    if state.get("data_digest") != likes_module.data_digest:
+        raise UserError(
+            f"ckpt_path: {checkpoint} was trained on other rows, which may be test rows now; "
+            "accepted: the table and the data settings of the run that is continued"
+        )
+    if _inside_epoch(state) and state.get("batch_plan") != likes_module.batch_plan:
+        raise UserError(
+            f"ckpt_path: {checkpoint} stands inside an epoch of other batches, found {likes_module.batch_plan}; "
+            f"accepted: {state.get('batch_plan')}, or a checkpoint of an epoch's end"
+        )
+
+
+def _inside_epoch(state: Mapping[str, Any]) -> bool:
+    """Whether some batches of an epoch are done and others not."""
+    batches = state["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    return batches["current"]["ready"] > 0 and not batches["is_last_batch"]

@@ -7,18 +7,23 @@ from pydantic import Field
 
 from behavesim.nodes import (
     Answering,
+    Count,
     Data,
+    FolderName,
     Given,
     GivenAnswering,
     HfModel,
     LabelledData,
     Logger,
+    Natural,
     Node,
     Optim,
     Paths,
+    Positive,
     RunName,
     ScoredData,
     Seed,
+    Share,
     Target,
     Task,
     TinyModel,
@@ -80,7 +85,37 @@ class Convert(Node):
     output: Given
     max_length: Annotated[int, Field(ge=8)]
     image_column: str | None
+    image_size: Count
     task: GivenAnswering
+
+
+class Prepare(Node):
+    """`python -m behavesim.prepare`."""
+
+    paths: Paths
+    run_name: RunName
+    source: Given
+    name: FolderName
+    media: Literal["skip", "column", "folder", "download"]
+    image_column: str | None
+    images_dir: str | None
+    image_size: Count
+    image_quality: Annotated[int, Field(ge=1, le=95)]
+    max_megapixels: Positive
+    max_megabytes: Positive
+    concurrency: Count
+    per_host: Count
+    retries: Natural
+    timeout: Positive
+    deadline: Positive
+    allow_private: bool
+    retry_failed: bool
+    validation: Share
+    test: Share
+    split_seed: int
+    features: bool
+    seed: Seed
+    model: Annotated[TinyModel | HfModel, Field(discriminator="target")]
 
 
 class Export(Node):
@@ -99,4 +134,5 @@ SCHEMAS: Mapping[str, type[Node]] = {
     "predict": Predict,
     "export": Export,
     "convert": Convert,
+    "prepare": Prepare,
 }

@@ -1,19 +1,26 @@
 """An artifact on a table: predictions, in the table's order."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 
-from behavesim import build, inputs
+from behavesim import build
 from behavesim.artifact import Artifact
-from behavesim.data.split import identity_hash
-from behavesim.data.table import TweetTable
+from behavesim.data.encoded import open_encoded, write_encoded
+from behavesim.data.loader import tweet_loader
+from behavesim.data.pictures.readers import Blind, PictureReader
+from behavesim.data.prepared import PreparedTable, TweetRows
+from behavesim.data.source import read_source
+from behavesim.data.table import BLANK
 from behavesim.errors import UserError
+from behavesim.inputs import encoded_folder, loader_settings, picture_reader
 from behavesim.log import log
-from behavesim.metrics.likes import LikesEstimates
-from behavesim.training.module import LikesModule, Predictions, estimates_of
+from behavesim.tables import prepared
+from behavesim.training.module import LikesModule, Predictions
 
 # Columns of a prediction file and the estimate that fills each.
 COLUMNS = {
@@ -25,14 +32,61 @@ COLUMNS = {
 }
 
 
-def predict(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> dict[str, np.ndarray]:
-    """Estimates of every row of `frame`, each [N], see `Predictions.table`."""
-    if frame.is_empty():
+def answering(cfg: DictConfig) -> dict[str, Any]:
+    """Settings of `cfg.task` that replace those which an artifact was trained with; null keeps the artifact's."""
+    return {key: value for key, value in cfg.task.items() if value is not None}
+
+
+def table_of(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool) -> PreparedTable:
+    """The table at `path`, with pictures where the model was trained with some."""
+    given, trained = cfg.data.image_column, artifact.config["data"]
+    seen = trained["use_images"] and artifact.config.get("image_states") is None
+    if given not in (None, "artifact") and not seen:
+        raise UserError(f"data.image_column: found {given}; accepted: null, {cfg.ckpt} was trained without pictures")
+    if given == "artifact":
+        given = trained["image_column"] if seen and not path.is_dir() else None
+        if given is None and artifact.config.get("pictures") and seen and not path.is_dir():
+            log.info("%s: read without pictures; data.image_column=COLUMN or a prepared folder gives them", path)
+        if given is not None and given not in next(read_source(path, 1)).columns:
+            log.info("%s has no column %s: read without pictures", path, given)
+            given = None
+    return prepared(cfg, path, image_column=given, image_size=trained["image_size"], labelled=labelled)
+
+
+def reader_of(cfg: DictConfig, artifact: Artifact, table: PreparedTable) -> PictureReader:
+    """The table's pictures, in the form that the model was trained with.
+
+    Raises:
+        UserError: features are given to a model that has its tower, or have another shape than those of training.
+    """
+    states, given = artifact.config.get("image_states"), cfg.data.image_features
+    if given is not None and states is None:
+        raise UserError(f"data.image_features: found {given}; accepted: null, {cfg.ckpt} was trained without a store")
+    if states is not None and given is None:
+        log.info("%s was trained with data.image_features; without such a file it reads text alone", cfg.ckpt)
+        return Blind()
+    if states is None and not artifact.config["data"]["use_images"]:
+        return Blind()
+    reader = picture_reader(cfg, table, artifact.model.vision.image_size)
+    if states is not None and reader.states != tuple(states):
+        found, wanted = (" tokens of width ".join(map(str, shape)) for shape in (reader.states, states))
+        raise UserError(
+            f"data.image_features: {given} holds {found}; accepted: {wanted}, as {cfg.ckpt} was trained with"
+        )
+    return reader
+
+
+def predict(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> dict[str, np.ndarray]:
+    """Estimates of some rows, each [N], see `Predictions.table`.
+
+    Raises:
+        UserError: the model was converted without a tokenizer, or the pictures do not fit it.
+    """
+    if artifact.encoder.tokenizer is None:
+        raise UserError(f"ckpt={cfg.ckpt}: converted without a tokenizer; accepted: one converted with tokenizer=…")
+    if not len(rows):
         return {name: np.zeros(0) for name in COLUMNS.values()}
-    # Prediction needs no optimiser; the module only gives the trainer its steps.
-    module = LikesModule(artifact.model, optimizer=_no_optimizer)
-    parts = build.trainer(cfg).predict(module, inputs.scored_loader(cfg, artifact, frame))
-    table = Predictions(parts).table()
+    table = _predictions(cfg, artifact, rows, reader_of(cfg, artifact, rows.table)).table()
     if table.get("failures", np.zeros(1)).any():
         unread = int((table["failures"] == 1).sum())
         log.info(
@@ -43,39 +97,48 @@ def predict(cfg: DictConfig, artifact: Artifact, frame: pl.DataFrame) -> dict[st
     return table
 
 
+def _predictions(cfg: DictConfig, artifact: Artifact, rows: TweetRows, reader: PictureReader) -> Predictions:
+    folder = encoded_folder(cfg)
+    try:
+        chunks = (chunk.with_columns(images=reader.lists(chunk)) for chunk in rows.chunks())
+        write_encoded((artifact.encoder.encode(chunk) for chunk in chunks), folder)
+        settings = loader_settings(cfg.data, artifact.config["model"], reader)
+        loader = tweet_loader(open_encoded(folder), artifact.encoder, reader, settings)
+        # Prediction needs no optimiser; the module only gives the trainer its steps.
+        return Predictions(build.trainer(cfg).predict(LikesModule(artifact.model, optimizer=_no_optimizer), loader))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _no_optimizer(_groups: object) -> None:
     raise RuntimeError("prediction trains nothing")
 
 
-def unseen_rows(frame: pl.DataFrame, artifact: Artifact, source: Path) -> pl.DataFrame:
+def unseen_rows(rows: TweetRows, artifact: Artifact, source: Path) -> TweetRows:
     """Rows that neither trained the artifact nor chose its epoch; the others are counted in the log.
 
     Raises:
         UserError: no row is left.
     """
-    hashes = identity_hash(frame)
+    hashes = rows.identities()
     seen = {part: np.isin(hashes, known) for part, known in artifact.seen.items()}
-    counts = [f"{rows.sum():,} of its {part} rows" for part, rows in seen.items() if rows.any()]
+    counts = [f"{found.sum():,} of its {part} rows" for part, found in seen.items() if found.any()]
     if counts:
         log.info("left out: %s, which the artifact was trained with", " and ".join(counts))
-    left = frame.filter(~np.logical_or.reduce(list(seen.values())))
-    if left.is_empty():
+    left = rows[~np.logical_or.reduce(list(seen.values()))]
+    if not len(left):
         raise UserError(
-            f"{source}: found {frame.height} labelled rows, all of which the artifact was trained with; "
+            f"{source}: found {len(rows)} labelled rows, all of which the artifact was trained with; "
             "accepted: at least one other labelled tweet"
         )
     return left
 
 
-def labelled_estimates(frame: pl.DataFrame, table: dict[str, np.ndarray]) -> tuple[np.ndarray, LikesEstimates]:
-    """Actual likes [N] and their estimates."""
-    return frame["likes"].to_numpy(), estimates_of(table)
-
-
-def prediction_table(table: TweetTable, estimates: dict[str, np.ndarray]) -> pl.DataFrame:
-    """`id` and the columns of `COLUMNS` for every row of the file; empty where a row cannot be used."""
-    usable = table.frame.select("row", "id").with_columns(
+def prediction_table(rows: TweetRows, estimates: dict[str, np.ndarray]) -> pl.DataFrame:
+    """`id` and the columns of `COLUMNS` for every row of the source; empty where a row cannot be used."""
+    usable = rows.frame("row", "id").with_columns(
         pl.Series(column, estimates[name]).round(3) for column, name in COLUMNS.items()
     )
-    unusable = table.rejected.select("row", pl.col("id").cast(usable["id"].dtype, strict=False)).unique("row")
-    return pl.concat([usable, unusable], how="diagonal").sort("row").drop("row")
+    rejected = rows.table.rejected().filter(pl.col("reason") != BLANK)
+    together = pl.concat([usable, rejected.select("row", "id")], how="diagonal").sort("row").drop("row")
+    return together.cast({"id": getattr(pl, rows.table.manifest.id_type)}, strict=False)

@@ -26,6 +26,7 @@ def train(cfg: "DictConfig") -> float | None:
     model, bins = build.model(cfg, data)
     report.print_plan(cfg, data, model)
     if cfg.dry_run:
+        data.remove_encoded()
         return None
     module = build.module(cfg, model, data)
     resume.check_fits(checkpoint, module)
@@ -39,6 +40,7 @@ def train(cfg: "DictConfig") -> float | None:
         results.export(cfg, data, model, bins)
         scores = results.scores(cfg, data, module)
         results.record(cfg, logger, module, scores)
+    data.remove_encoded()
     report.print_results(cfg, scores)
     return results.optimized(cfg, trainer, fitted)
 

@@ -1,11 +1,15 @@
 """Batches by token budget."""
 
+import time
+
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from behavesim.data.batching import PlannedSampler, plan_batches
+from behavesim.errors import UserError
 
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=200).map(np.array)
 BUDGETS = st.integers(1, 2000)
@@ -85,3 +89,80 @@ def test_a_limit_of_rows_holds_beside_the_budget(lengths, rows, shuffle):
     batches = plan_batches(np.array(lengths), 200, rows_per_batch=rows, shuffle=shuffle)
     assert max(map(len, batches)) <= rows
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+
+
+RANKS = st.integers(1, 3)
+
+
+def all_ranks(lengths, budget, ranks, **settings):
+    return [plan_batches(lengths, budget, world_size=ranks, rank=rank, **settings) for rank in range(ranks)]
+
+
+@settings(deadline=None)
+@given(LENGTHS, BUDGETS, st.none() | st.integers(1, 9), st.booleans(), SEEDS, RANKS)
+def test_ranks_share_the_rows_and_have_equally_many_batches(lengths, budget, rows, shuffle, seed, ranks):
+    assume(len(lengths) >= ranks)
+    plans = all_ranks(lengths, budget, ranks, rows_per_batch=rows, shuffle=shuffle, seed=seed)
+    assert len({len(plan) for plan in plans}) == 1
+    batches = [batch for plan in plans for batch in plan]
+    assert all(len(batch) for batch in batches)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+
+
+@settings(deadline=None)
+@given(LENGTHS, BUDGETS, st.booleans(), SEEDS, RANKS)
+def test_ranks_keep_the_budget_where_rows_allow_it(lengths, budget, shuffle, seed, ranks):
+    single = len(plan_batches(lengths, budget, shuffle=shuffle, seed=seed))
+    assume(-(-single // ranks) * ranks <= len(lengths))  # otherwise batches are joined
+    for plan in all_ranks(lengths, budget, ranks, shuffle=shuffle, seed=seed):
+        for batch in plan:
+            assert len(batch) == 1 or len(batch) * lengths[batch].max() <= budget
+
+
+def test_single_rows_that_cannot_be_dealt_evenly_are_joined():
+    plans = all_ranks(np.array([9, 5, 8, 4, 7]), 1, 2, shuffle=False)
+    assert sorted(sorted(batch.tolist()) for plan in plans for batch in plan) == [[0], [1, 3], [2], [4]]
+
+
+def test_more_ranks_than_rows_are_refused():
+    with pytest.raises(UserError, match=r"trainer.devices: found 3 for 2 rows; accepted: .*"):
+        plan_batches(np.array([4, 4]), 100, shuffle=True, world_size=3)
+
+
+def test_ranks_meet_batches_of_their_length_in_a_step():
+    lengths = like_tweets(20_000)
+    plans = all_ranks(lengths, 1024, 2, shuffle=True)
+    longest = np.array([[lengths[batch].max() for batch in plan] for plan in plans])
+    assert np.abs(longest[0] - longest[1]).max() <= 5
+    assert np.corrcoef(longest[0], np.arange(len(longest[0])))[0, 1] < 0.2  # and steps come in no order of length
+    positions = np.array([[len(batch) * lengths[batch].max() for batch in plan] for plan in plans])
+    assert (positions.min(axis=0) > 0.8 * positions.max(axis=0)).mean() > 0.97
+
+
+def test_no_rows_are_no_batches():
+    for shuffle in (True, False):
+        assert list(plan_batches(np.zeros(0, int), 100, shuffle=shuffle)) == []
+
+
+def test_a_part_of_a_plan_is_a_plan():
+    batches = plan_batches(like_tweets(300), 1000, shuffle=True)
+    assert plain(batches[3:]) == plain(batches)[3:] and len(batches) > 4
+
+
+@pytest.mark.parametrize("budget", [1024, 16384])
+def test_little_of_a_batch_of_real_tweets_is_padding(shared, budget):
+    table = shared / "data" / "behaviour_simulation_train.xlsx"
+    content = pl.read_excel(table, columns=["content"])["content"]
+    lengths = content.str.len_bytes().to_numpy() // 4 + 60  # about what a tokenizer makes of it, and the prompt's frame
+    for ranks in (1, 2):
+        plans = all_ranks(lengths, budget, ranks, shuffle=True)
+        padded = sum(len(batch) * lengths[batch].max() for plan in plans for batch in plan)
+        assert 1 - lengths.sum() / padded < 0.10
+
+
+def test_a_large_table_is_planned_in_seconds():
+    lengths = np.random.default_rng(0).normal(104, 20, 1_000_000).round().clip(15, 300).astype(np.int32)
+    began = time.process_time()
+    batches = plan_batches(lengths, 1024, shuffle=True)
+    assert time.process_time() - began < 5  # a tenth of that is usual
+    assert batches.order.dtype == np.int32 and len(batches.order) == len(lengths)

@@ -6,9 +6,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from behavesim.data.cells import parse_dates, parse_ids, parse_likes, parse_paths, picture_fault
+from behavesim.data.cells import parse_dates, parse_ids, parse_likes, parse_paths
 
 WHEN = datetime(2018, 7, 17, 22, 4, 26)
 
@@ -144,12 +143,3 @@ def test_paths(cell, paths):
     found = parse_paths(pl.Series([cell, None], dtype=dtype))
     assert found.to_list() == [paths, []]
     assert found.dtype == pl.List(pl.String)
-
-
-def test_pictures(tmp_path):
-    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no picture")
-    assert picture_fault(tmp_path / "a.png") is None
-    assert picture_fault(tmp_path / "b.png") == "it does not open"
-    assert picture_fault(tmp_path / "c.png") == "no such file"
-    assert picture_fault(tmp_path / "nul\0") == picture_fault(tmp_path) == "it does not open"

@@ -8,19 +8,20 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, trainers
 from transformers import PreTrainedTokenizerFast
 
+from behavesim.data.accounts import FoldStatistics
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.features import Features
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import train_tokenizer
-from behavesim.data.tweets import tweets, with_media
+from behavesim.data.tweets import tweets
 from behavesim.errors import UserError
 
 VOCABULARY = 400
 
 
 @pytest.fixture(scope="module")
-def frame(sample_table):
-    return with_media(sample_table.frame)
+def frame(sample_frame):
+    return sample_frame
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,12 @@ def tokenizer(frame):
 
 
 @pytest.fixture(scope="module")
-def encoder_of(frame, tokenizer):
-    features = Features.fit(frame, 0)
+def features(frame):
+    return Features.fit(lambda: [frame], FoldStatistics.fit([frame], frame.height, 0))
 
+
+@pytest.fixture(scope="module")
+def encoder_of(features, tokenizer):
     def build(max_length, answer_tokens=0, style="ours"):
         task = BehaviourTask(style, features.first, features.last)
         return TweetEncoder(tokenizer, task, features, max_length, answer_tokens)
@@ -100,7 +104,7 @@ def test_a_row_is_encoded_alike_alone_and_among_others(frame, encoder_of):
         alone = encoder.encode(frame[row : row + 1])
         assert (alone.text(0) == together.text(row)).all()
         assert (alone.features[0] == together.features[row]).all() and alone.prior[0] == together.prior[row]
-        assert alone.likes[0] == together.likes[row] and list(alone.images[0]) == list(together.images[row])
+        assert alone.likes[0] == together.likes[row] and list(alone.images(0)) == list(together.images(row))
 
 
 @settings(deadline=None, max_examples=40)
@@ -129,6 +133,42 @@ def test_a_limit_shorter_than_the_frame_of_a_prompt_cuts_all_content_and_nothing
 def test_unlabelled_rows_have_nan_likes(frame, encoder_of):
     blank = frame.head(3).with_columns(likes=pl.Series([1, None, 0], dtype=pl.Int64))
     assert np.array_equal(encoder_of(60).encode(blank).likes, [1, np.nan, 0], equal_nan=True)
+
+
+def test_pictures_are_places_of_the_table(frame, encoder_of):
+    encoded = encoder_of(60).encode(frame)
+    assert [encoded.images(row).tolist() for row in range(frame.height)] == frame["images"].to_list()
+    assert encoded.picture_counts.tolist() == frame["images"].list.len().to_list()
+
+
+def test_given_statistics_are_used_in_the_place_of_known_ones(frame, encoder_of):
+    given = np.tile([3.0, 2.0, 1.0, 1.0], (frame.height, 1))
+    encoder = encoder_of(60)
+    found, known = encoder.encode(frame, given), encoder.encode(frame)
+    assert (found.prior == 3).all() and (found.tokens == known.tokens).all()
+    assert (found.features[:, -4:] != known.features[:, -4:]).any(axis=0).all()
+    assert (found.features[:, :-4] == known.features[:, :-4]).all()
+
+
+def test_a_model_without_numbers_gets_none(frame, tokenizer, features):
+    task = BehaviourTask("ours", features.first, features.last)
+    encoded = TweetEncoder(tokenizer, task, None, 60).encode(frame)
+    assert encoded.features.shape == (frame.height, 0) and (encoded.prior == 0).all()
+
+
+def test_no_rows_are_encoded_as_none(frame, encoder_of):
+    encoder = encoder_of(60)
+    encoded, some = encoder.encode(frame.clear()), encoder.encode(frame.head(2))
+    assert len(encoded) == 0 and encoded.offsets.tolist() == encoded.picture_offsets.tolist() == [0]
+    for name in ("tokens", "answer_length", "features", "prior", "likes", "pictures"):
+        found, expected = getattr(encoded, name), getattr(some, name)
+        assert found.dtype == expected.dtype and found.shape == (0, *expected.shape[1:])
+
+
+def test_the_facts_of_an_encoder_tell_what_decides_its_rows(encoder_of):
+    facts = {encoder_of(60).facts(), encoder_of(61).facts(), encoder_of(60, 4).facts()}
+    assert len(facts | {encoder_of(60, style="reference").facts()}) == 4
+    assert encoder_of(60).facts() in facts
 
 
 def test_the_prompt_never_holds_the_likes(frame, encoder_of):
@@ -183,14 +223,13 @@ def test_any_text_can_be_an_answer(text):
 
 
 @pytest.mark.parametrize("alphabet", ["".join(map(chr, range(32, 127))), "".join(map(chr, range(10, 127)))])
-def test_a_tokenizer_that_joins_prompt_and_answer_is_refused(frame, alphabet):
+def test_a_tokenizer_that_joins_prompt_and_answer_is_refused(frame, features, alphabet):
     # Without a pre-tokenizer merges run over spaces: ": 1" becomes one token, and the prompt would end in the answer.
     # One that does not know line ends drops them, and its offsets are wrong from there on.
     tokenizer = Tokenizer(models.BPE())
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<bos>", "<eos>"], show_progress=False)
     tokenizer.train_from_iterator([": 1", "likes: 1"] * 50 + list(alphabet), trainer)
     joined = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>")
-    features = Features.fit(frame, 0)
     encoder = TweetEncoder(joined, BehaviourTask("ours", features.first, features.last), features, 500, 12)
     with pytest.raises(UserError, match=r"^task: the tokenizer joins the answer ' 123' to the prompt"):
         encoder.encode(frame.head(2).with_columns(likes=pl.lit(123)))

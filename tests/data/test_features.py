@@ -1,5 +1,6 @@
 """Numbers that describe a tweet, and what may not be among them."""
 
+import itertools
 import json
 from datetime import datetime, timedelta
 
@@ -10,22 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from behavesim.data import features as features_module
-from behavesim.data.accounts import STRENGTH, AccountStatistics
-from behavesim.data.features import MEDIA_KINDS, Features
+from behavesim.data.accounts import FOLDS, NAMES, STRENGTH, AccountStatistics, FoldStatistics
+from behavesim.data.features import MEDIA_KINDS, Features, Moments
 from behavesim.data.task import BehaviourTask
-from behavesim.data.tweets import tweets, with_media
+from behavesim.data.tweets import tweets
 
 SEED = 3
 
 
 @pytest.fixture(scope="module")
-def train(sample_table):
-    return with_media(sample_table.frame)
+def train(sample_frame):
+    return sample_frame
 
 
 @pytest.fixture(scope="module")
-def fitted(train):
-    return Features.fit(train, SEED)
+def folds(train):
+    return FoldStatistics.fit([train], train.height, SEED)
+
+
+@pytest.fixture(scope="module")
+def fitted(train, folds):
+    return Features.fit(lambda: [train], folds)
 
 
 def column(fitted, frame, name):
@@ -45,38 +51,123 @@ def labelled(likes):
     )
 
 
+def cut(frame, lengths):
+    """The frame in pieces, the last of which takes what is left."""
+    bounds = sorted({0, frame.height, *(end for end in np.cumsum(lengths).tolist() if end < frame.height)})
+    return [frame[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def fit(frame, *lengths):
+    return FoldStatistics.fit(iter(cut(frame, lengths)), frame.height, SEED)
+
+
+def out_of_fold(frame):
+    return fit(frame).out_of_fold(frame, 0)
+
+
+def naive(frame, others):
+    """Statistics of each row of `frame` from the rows of `others`, as the definition says."""
+    logs = np.log1p(others["likes"].to_numpy().astype(np.float64))
+    overall = logs.sum() / max(1, len(logs))
+
+    def known(column, name):
+        own = logs[(others[column] == name).to_numpy()]
+        return own.sum(), len(own)
+
+    found = []
+    for username, company in frame.select("username", "company").iter_rows():
+        (account, accounts), (firm, firms) = known("username", username), known("company", company)
+        company_mean = (firm + STRENGTH * overall) / (firms + STRENGTH)
+        account_mean = (account + STRENGTH * company_mean) / (accounts + STRENGTH)
+        found.append([account_mean, company_mean, np.log1p(accounts), np.log1p(firms)])
+    return np.array(found).reshape(-1, len(NAMES))
+
+
+LIKES = st.lists(st.integers(0, 10**6), min_size=2, max_size=40)
+LENGTHS = st.lists(st.integers(1, 20), max_size=8)
+
+
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=40), st.integers(0, 10**8), st.data())
+@given(LIKES, st.integers(0, 10**8), st.data())
 def test_no_row_s_own_likes_reach_its_statistics(likes, changed, data):
     row = data.draw(st.integers(0, len(likes) - 1))
     other = [*likes[:row], changed, *likes[row + 1 :]]
-    found = [AccountStatistics(2.5, {}, {}).out_of_fold(labelled(table), SEED)[row] for table in (likes, other)]
+    found = [out_of_fold(labelled(table))[row] for table in (likes, other)]
     # Sums less the row's own fold: equal but for the last bits of a float64.
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12, atol=1e-12)
     assert (found[0][2:] == found[1][2:]).all()
 
 
-def test_out_of_fold_statistics_are_those_of_the_other_folds():
-    frame = labelled(np.random.default_rng(0).integers(0, 1000, 60).tolist())
-    folds = np.random.default_rng(SEED).permutation(60) % 10
-    statistics = AccountStatistics.fit(frame)
-    found = statistics.out_of_fold(frame, SEED)
-    for fold in range(10):
-        rest = AccountStatistics.fit(frame.filter(pl.Series(folds != fold)))
-        np.testing.assert_allclose(found[folds == fold], rest.lookup(frame.filter(pl.Series(folds == fold))))
+@settings(deadline=None, max_examples=25)
+@given(LIKES, LENGTHS, st.integers(0, 5))
+def test_out_of_fold_statistics_are_those_of_the_other_folds(likes, lengths, seed):
+    frame = labelled(likes)
+    statistics = FoldStatistics.fit(cut(frame, lengths), frame.height, seed)
+    folds = np.random.default_rng(seed).permutation(frame.height) % FOLDS
+    assert (statistics.folds == folds).all()
+    found, start = [], 0
+    for chunk in cut(frame, [7]):
+        found.append(statistics.out_of_fold(chunk, start))
+        start += chunk.height
+    found = np.concatenate(found)
+    for fold in range(FOLDS):
+        own, rest = (frame.filter(pl.Series(chosen)) for chosen in (folds == fold, folds != fold))
+        np.testing.assert_allclose(found[folds == fold], naive(own, rest), rtol=1e-9, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(LIKES, LENGTHS)
+def test_all_folds_together_are_all_training_rows(likes, lengths):
+    frame = labelled(likes)
+    strangers = pl.DataFrame({"username": ["user 0", "nobody", "nobody"], "company": ["no one", "company 1", "no one"]})
+    for rows in (frame, strangers):
+        found = fit(frame, *lengths).overall_statistics().lookup(rows)
+        np.testing.assert_allclose(found, naive(rows, frame), rtol=1e-12)
 
 
 def test_other_rows_likes_do_reach_a_row():
     frame = labelled([10] * 30)
     more = frame.with_columns(likes=pl.Series([10] * 29 + [10**6]))
-    statistics = AccountStatistics(2.5, {}, {})
-    change = statistics.out_of_fold(more, SEED)[:, 0] - statistics.out_of_fold(frame, SEED)[:, 0]
+    change = out_of_fold(more)[:, 0] - out_of_fold(frame)[:, 0]
     assert change[-1] == pytest.approx(0, abs=1e-12) and (change[2:29:3] > 0.1).sum() >= 6
+
+
+VALUES = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
+
+
+@given(st.lists(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=9), min_size=1, max_size=6))
+def test_moments_are_those_of_numpy(chunks):
+    moments = Moments()
+    for chunk in chunks:
+        moments.add(np.array(chunk))
+    values = np.concatenate([np.array(chunk) for chunk in chunks])
+    scale = np.abs(values).max() + 1
+    assert moments.count == len(values)
+    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-9, atol=1e-12 * scale)
+    np.testing.assert_allclose(moments.deviation(), values.std(axis=0), rtol=1e-6, atol=1e-7 * scale)
+
+
+@pytest.mark.parametrize("lengths", [[1] * 50, [7] * 20, [199]])
+def test_fitting_in_chunks_changes_nothing(train, fitted, lengths):
+    statistics = fit(train, *lengths)
+    again = Features.fit(lambda: iter(cut(train, lengths)), statistics)
+    assert (again.first, again.last) == (fitted.first, fitted.last)
+    np.testing.assert_allclose(again.mean, fitted.mean, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(again.scale, fitted.scale, rtol=1e-9)
+    whole = [values for start in (None, 0) for values in fitted.transform(train, rest(train, fitted, start))]
+    parts = [values for start in (None, 0) for values in again.transform(train, rest(train, again, start))]
+    for found, expected in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def rest(train, fitted, start):
+    """Out-of-fold statistics from `start` on, None for known ones."""
+    return None if start is None else fit(train).out_of_fold(train, start)
 
 
 def test_unknown_accounts_fall_back_to_their_company_then_to_all():
     frame = labelled([0, 100, 10_000, 7, 30, 2000])
-    statistics = AccountStatistics.fit(frame)
+    statistics = fit(frame).overall_statistics()
     known, new_account, unknown = statistics.lookup(
         pl.DataFrame({"username": ["user 0", "nobody", "nobody"], "company": ["company 0", "company 0", "no one"]})
     )
@@ -126,33 +217,16 @@ def test_hour_and_weekday_still_vary_after_training(train, fitted, shift, names)
     assert task.prompt(one).before != task.prompt(other).before
 
 
-def test_views_of_a_video_change_nothing(sample_table, train, fitted):
-    video = "[Video(thumbnailUrl='x', variants=[VideoVariant(url='y')], duration=12.5, views={views})]"
-    frames = [
-        with_media(sample_table.frame.with_columns(media=pl.lit(video.format(views=views))))
-        for views in ("7", "9000000", "None")
-    ]
-    assert set(frames[0]["media_kind"]) == {"video"} and set(frames[0]["duration"]) == {12.5}
-    task = BehaviourTask("ours", fitted.first, fitted.last)
-    texts = [[task.prompt(tweet) for tweet in tweets(frame)] for frame in frames]
-    numbers = [fitted.transform(frame)[0] for frame in frames]
-    refitted = [Features.fit(frame, SEED).to_dict() for frame in frames]
-    assert texts[0] == texts[1] == texts[2] and refitted[0] == refitted[1] == refitted[2]
-    assert (numbers[0] == numbers[1]).all() and (numbers[0] == numbers[2]).all()
-
-
-def test_features_come_back_from_json(train, fitted):
+def test_features_come_back_from_json(train, folds, fitted):
     back = Features.from_dict(json.loads(json.dumps(fitted.to_dict())))
-    assert back == fitted
-    for seed in (None, SEED):
-        for found, expected in zip(
-            back.transform(train, training_seed=seed), fitted.transform(train, training_seed=seed), strict=True
-        ):
+    assert back == fitted and isinstance(back.statistics, AccountStatistics)
+    for statistics in (None, folds.out_of_fold(train, 0)):
+        for found, expected in zip(back.transform(train, statistics), fitted.transform(train, statistics), strict=True):
             assert (found == expected).all() and found.dtype == np.float32
 
 
-def test_columns_are_standardised_on_training_rows(train, fitted):
-    numbers, prior = fitted.transform(train, training_seed=SEED)
+def test_columns_are_standardised_on_training_rows(train, folds, fitted):
+    numbers, prior = fitted.transform(train, folds.out_of_fold(train, 0))
     assert numbers.shape == (train.height, fitted.count) and prior.shape == (train.height,)
     assert len(features_module.names(fitted.first, fitted.last)) == fitted.count
     whole = np.abs(numbers).max(axis=0) < 8  # nothing clipped

@@ -1,8 +1,9 @@
 """The media column: any text is read, valid media come back whole, views are never seen."""
 
+import ast
+import math
 import re
 import time
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from behavesim.data.media import MAX_DEPTH, Media, MediaItem, MediaKind, parse_media
+from behavesim.data.tweets import with_media
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 VIDEO = (
     "[Video(thumbnailUrl='https://t/v.jpg', variants=[VideoVariant(contentType='video/mp4', url='https://v/1.mp4', "
     "bitrate=832000), VideoVariant(contentType='x', url='y', bitrate=None)], duration=57.758, views={views})]"
@@ -62,10 +63,48 @@ def test_items_before_a_cut_are_kept(written, data):
     assert media.items == tuple(item for (_, item), kept in zip(written, whole, strict=True) if kept)
 
 
+def check_any(text):
+    """What holds of every text, published or not."""
+    media = parse_media(text)
+    assert isinstance(media, Media)
+    assert all(isinstance(url, str) and url for item in media.items for url in item.urls)
+    assert all(item.duration is None or 0 <= item.duration < math.inf for item in media.items)
+    if media.problem is not None:
+        place, told = re.match(r"character (\d+): (.+)", media.problem, re.DOTALL).groups()
+        assert int(place) <= len(text)
+        if found := re.match(r"found ('.*'|\".*\"), expected ", told):
+            # What is shown stands where it is said to stand.
+            assert text[int(place) :].startswith(ast.literal_eval(found[1]).removesuffix("…"))
+    return media
+
+
+anything = st.characters(exclude_categories=[])  # NUL and lone surrogates too
+
+
 @patient
-@given(st.one_of(st.text(), st.text(alphabet="[]()'\",=\\.-+ 0129eNoneTrue\n")))
+@given(st.text(anything) | st.text(alphabet="[]()'\",=\\.-+ 0129eNoneTrue\n\0\ud800"))
 def test_any_text_is_read(text):
-    assert isinstance(parse_media(text), Media)
+    check_any(text)
+
+
+@settings(patient, max_examples=300)
+@given(st.lists(written_items(), min_size=1, max_size=3), st.data())
+def test_a_damaged_cell_is_read(written, data):
+    text = "[" + ", ".join(text for text, _ in written) + "]"
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(start + 20, len(text))))
+        # Something lost, something put in, something twice.
+        put = data.draw(st.sampled_from(["", text[start:end] * 2]) | st.text(anything, max_size=3))
+        text = text[:start] + put + text[end:]
+    check_any(text)
+
+
+@pytest.mark.parametrize("sign", ["\0", "\ud800", "\udfff", "\U0010ffff", "\n", "🔥", "é"])
+def test_any_sign_stands_in_a_link(sign):
+    assert parse_media(f"[Photo(fullUrl='a{sign}b')]") == Media(
+        (MediaItem(MediaKind.PHOTO, (f"a{sign}b",), None),), None
+    )
 
 
 PIECES = [
@@ -86,9 +125,7 @@ PIECES = [
 @settings(patient, max_examples=300)
 @given(st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_text_from_the_grammars_alphabet_is_read(text):
-    media = parse_media(text)
-    assert all(isinstance(url, str) and url for item in media.items for url in item.urls)
-    assert media.problem is None or re.match(r"character \d+: ", media.problem)
+    check_any(text)
 
 
 @patient
@@ -124,6 +161,11 @@ def test_kind(items, kind):
         (f"[{PHOTO}, Audio(url='x'), {GIF}]", 2, "character 45: unknown media object 'Audio'"),
         (f"[{PHOTO}", 1, "character 43: found the end, expected ',' or ']'"),
         (f"[{PHOTO}] x", 1, "character 45: found 'x', expected the end"),
+        (f"[{PHOTO}] ;x", 1, "character 45: found ';x', expected the end"),
+        (f"[{PHOTO}];", 1, "character 44: found ';', expected the end"),
+        (f"[{PHOTO}\0]", 1, "character 43: found '\\x00]', expected ',' or ']'"),
+        (f"[{PHOTO} {PHOTO}", 1, "character 44: found 'Photo', expected ',' or ']'"),
+        ("[Photo(fullUrl='" + 30 * "x", 0, "character 15: found \"'" + 23 * "x" + '…", expected a value'),
         ("Photo()", 0, "character 0: found 'Photo', expected '['"),
         ("[3]", 0, "character 1: expected Photo(…), Video(…) or Gif(…)"),
         ("[VideoVariant()]", 0, "character 1: expected Photo(…), Video(…) or Gif(…)"),
@@ -150,6 +192,20 @@ def test_escapes_that_are_no_character_stay_as_written():
     assert parse_media(f"[Photo(fullUrl='{url}')]").items[0].urls == (r"\ud800 \U00110000 \q A é",)
 
 
+@patient
+@given(st.lists(st.lists(written_items(), max_size=3), max_size=8))
+def test_a_column_of_items_holds_all_of_them_in_order(table):
+    cells = ["[" + ", ".join(text for text, _ in written) + "]" for written in table]
+    found = with_media(pl.DataFrame({"media": cells}, schema={"media": pl.String}))
+    assert found["media_items"].to_list() == [
+        [{"kind": item.kind.value, "urls": list(item.urls), "duration": item.duration} for _, item in written]
+        for written in table
+    ]
+    item = pl.Struct({"kind": pl.String, "urls": pl.List(pl.String), "duration": pl.Float64})
+    assert found.schema["media_items"] == pl.List(item)
+    assert found["media_count"].to_list() == [len(written) for written in table]
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "[Photo(a=" * 100_000, "[Photo(a=" + "[" * 100_000 + "]" * 100_000])
 def test_deep_nesting_does_not_crash(text):
     assert parse_media(text).problem.endswith(f"nested deeper than {MAX_DEPTH}")
@@ -157,7 +213,31 @@ def test_deep_nesting_does_not_crash(text):
 
 @pytest.mark.parametrize(
     "piece",
-    ["['", "'a", '["', "\\", "['\\", " ", "[9", "[-", "a", "[Photo(", "[Photo(a='x", "[9.", "[9e", PHOTO, "F(),", "[]"],
+    [
+        "['",
+        "'a",
+        "'\\'",
+        "\\'",
+        '\\"',
+        "'\\\\",
+        "\0",
+        "\ud800",
+        "\x1c",
+        '["',
+        "\\",
+        "['\\",
+        " ",
+        "[9",
+        "[-",
+        "a",
+        "[Photo(",
+        "[Photo(a='x",
+        "[9.",
+        "[9e",
+        PHOTO,
+        "F(),",
+        "[]",
+    ],
 )
 @pytest.mark.parametrize("opening", ["", "[", "['", "[Photo(fullUrl='"])
 def test_hostile_text_takes_linear_time(piece, opening):
@@ -167,14 +247,18 @@ def test_hostile_text_takes_linear_time(piece, opening):
     assert time.perf_counter() - start < 2  # quadratic would take minutes
 
 
+def test_a_very_long_link_is_read_whole():
+    link = "x\\'" * 500_000
+    start = time.perf_counter()
+    assert parse_media(f"[Photo(fullUrl='{link}')]").items[0].urls == ("x'" * 500_000,)
+    assert time.perf_counter() - start < 2
+
+
 @pytest.mark.parametrize("name", ["train", "test_company", "test_time"])
-def test_published_media_parse(name):
-    path = SHARED / f"behaviour_simulation_{name}.xlsx"
-    if not path.exists():
-        pytest.skip(f"{path.name} is not at hand (it is looked for in ../shared/data)")
-    cells = pl.read_excel(path, columns=["media"])["media"].to_list()
+def test_published_media_parse(name, shared):
+    cells = pl.read_excel(shared / "data" / f"behaviour_simulation_{name}.xlsx", columns=["media"])["media"].to_list()
     parsed = [parse_media(cell) for cell in cells]
-    assert {media.problem for media in parsed} == {None}
+    assert len(cells) >= 10_000 and {media.problem for media in parsed} == {None}
     assert all(item.urls for media in parsed for item in media.items)
     assert {media.kind for media in parsed} == {"photo", "photos", "video", "gif"}
     assert parsed == [parse_media(re.sub(r"views=\w+", "views=7", cell)) for cell in cells]

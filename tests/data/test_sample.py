@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from behavesim.data import sample
-from behavesim.data.pictures import PALETTES, PICTURE_SIZE, SUBJECTS, draw_picture
 from behavesim.data.sample import NOISE_SIGMA, ensure_sample, generate_sample, noise_floor
+from behavesim.data.sample_pictures import PALETTES, PICTURE_SIZE, SUBJECTS, draw_picture
 from behavesim.data.sample_text import CUES, MAX_WORDS
 from behavesim.errors import UserError
 

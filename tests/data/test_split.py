@@ -1,6 +1,7 @@
 """Splits: who trains, who is held out, and what may never be on both sides."""
 
 from datetime import datetime, timedelta
+from unicodedata import normalize
 
 import numpy as np
 import polars as pl
@@ -8,12 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from behavesim.data.split import identity_hash, near_identical_key, split_rows
+from behavesim.data.leaks import check_leaks
+from behavesim.data.split import PARTS, SplitSettings, identity_hash, mix64, split_rows, text_keys
 from behavesim.data.table import read_table
 from behavesim.errors import UserError
 
 KINDS = ("random", "unseen_time", "unseen_company")
-PARTS = ("train", "validation", "test")
 START = datetime(2019, 1, 1)
 SHARES = {"validation": 0.2, "test": 0.2}
 # Few texts, so that copies are common; the first four are nearly identical.
@@ -35,20 +36,48 @@ def frame_of(rows):
     )
 
 
-def parts_of(rows, kind, seed=0, **shares):
-    """The split, or nothing for a table that is too small for it."""
+def stored(frame):
+    """The columns of a prepared table that a split reads."""
+    keys = {"text_key": text_keys(frame), "identity": identity_hash(frame)}
+    return frame.select("date", "company").with_columns(pl.Series(name, values) for name, values in keys.items())
+
+
+def split_of(rows, kind, seed=0, **settings):
+    return split_rows(stored(frame_of(rows)), SplitSettings(kind, seed=seed, **(SHARES | settings)))
+
+
+def parts_of(rows, kind, seed=0, **settings):
+    """The split's rows, or nothing for a table that is too small for it."""
     try:
-        return split_rows(frame_of(rows), kind, seed=seed, **(SHARES | shares))
+        return split_of(rows, kind, seed, **settings).rows
     except UserError:
         assume(False)
 
 
+def key_list(texts):
+    return text_keys(frame_of([(text, 0, 0) for text in texts])).tolist()
+
+
 def keys_of(rows, positions):
-    return set(near_identical_key(frame_of(rows)).gather(positions))
+    return set(text_keys(frame_of(rows))[positions].tolist())
 
 
 def many(count=300):
     return [(f"text {chr(97 + i % 26)}{chr(97 + i // 26)}", i % 40, i // 3) for i in range(count)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)
+@given(ROWS, SEEDS)
+def test_no_split_leaks(kind, rows, seed):
+    columns = stored(frame_of(rows))
+    try:
+        split = split_rows(columns, SplitSettings(kind, seed=seed, **SHARES))
+    except UserError:
+        assume(False)
+    check_leaks(columns, split, kind)
+    assert split.dropped == len(rows) - sum(map(len, split.rows.values()))
+    assert all(part.dtype == np.int64 for part in split.rows.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,6 +125,16 @@ def test_appended_rows_move_no_row_of_unseen_company(rows, more, seed):
 
 
 @settings(deadline=None)
+@given(ROWS, ROWS)
+def test_appended_rows_move_no_row_of_unseen_time_with_cuts(rows, more):
+    cuts = {"validation_from": START + timedelta(days=18), "test_from": START + timedelta(days=24)}
+    before, after = (parts_of(table, "unseen_time", **cuts) for table in (rows, rows + more))
+    for name in ("validation", "test"):
+        assert [i for i in after[name] if i < len(rows)] == before[name].tolist()
+    assert {i for i in after["train"] if i < len(rows)} <= set(before["train"])
+
+
+@settings(deadline=None)
 @given(ROWS, SEEDS)
 def test_near_identical_texts_share_a_part(rows, seed):
     parts = parts_of(rows, "random", seed)
@@ -131,16 +170,42 @@ def test_unseen_company_has_no_company_twice(rows, seed):
         ("日本", "日本語", False),
         ("\U0001f525", "\U0001f4a7", False),
         ("नमस्ते", "नमसत", False),
+        ("e\u0301te\u0301", "été", True),
+        ("e-\u0301", "é", True),  # what is dropped stood between a letter and its accent
+        ("H\u0331", "\u1e96", True),  # a small letter that has no capital of one character
+        ("İzmir", "i\u0307zmir", True),
+        ("İzmir", "izmir", False),
+        ("say<mention>it", "say it", True),
+        ("<MENTION> hello", "hello", True),
+        ("mention hello", "hello", False),
+        ("#Sale today", "sale today", True),
+        ("a + b", "a b", False),
+        ("now $5", "now 5", False),
+        ("Ⅳ", "iv", True),
     ],
 )
 def test_what_is_nearly_identical(one, other, same):
-    keys = near_identical_key(frame_of([(one, 0, 0), (other, 1, 1)]))
+    keys = text_keys(frame_of([(one, 0, 0), (other, 1, 1)]))
     assert (keys[0] == keys[1]) == same
 
 
-def test_empty_texts_are_told_apart_by_account_and_date():
-    keys = near_identical_key(frame_of([("", 0, 0), ("12!", 0, 0), ("", 0, 1), ("", 1, 0)]))
-    assert keys[0] == keys[1] and keys.n_unique() == 3
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20))
+def test_a_folded_text_keeps_its_key(texts):
+    keys = key_list(texts)
+    assert key_list([normalize("NFKC", text) for text in texts]) == keys
+    assert key_list([normalize("NFD", text) for text in texts]) == keys
+    assert key_list([f" 12, {text} !" for text in texts]) == keys
+
+
+def test_texts_of_nothing_but_signs_are_told_apart_by_account_and_date():
+    signs = ["", "12!", "…", ".", "<mention> <hyperlink>", "＜mention＞", "\u200b"]
+    keys = text_keys(frame_of([(text, 0, 0) for text in signs] + [("", 0, 1), ("", 1, 0)])).tolist()
+    assert len(set(keys[: len(signs)])) == 1 and len(set(keys)) == 3
+
+
+def test_no_rows_have_no_keys():
+    assert text_keys(frame_of([])).shape == identity_hash(frame_of([])).shape == (0,)
 
 
 def test_the_identity_is_account_date_and_text():
@@ -153,16 +218,27 @@ def test_the_identity_is_the_same_on_every_machine():
     assert identity_hash(frame_of([("a", 0, 0)])).tolist() == [6406571250755893395]
 
 
+def test_text_keys_and_splits_are_the_same_on_every_machine():
+    assert text_keys(frame_of([("Big sale!", 0, 0), ("", 0, 0)])).tolist() == [5618886173153076355, 1449595187198047540]
+    assert split_of(many(40), "random").rows["test"].tolist() == [3, 21, 24, 27, 28, 31, 34, 36]
+    assert split_of(many(40), "unseen_company").rows["test"].tolist() == [2, 5, 9, 14, 21, 29]
+
+
+def test_numbers_are_mixed_as_splitmix64_does():
+    states = np.arange(1, 4, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    assert mix64(states).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_shares_are_about_what_was_asked(kind):
-    parts = split_rows(frame_of(many(900)), kind, validation=0.1, test=0.2, seed=1)
+    parts = split_of(many(900), kind, seed=1, validation=0.1, test=0.2).rows
     assert len(parts["test"]) == pytest.approx(180, abs=60 if kind != "unseen_time" else 3)
     assert len(parts["validation"]) == pytest.approx(90, abs=70 if kind != "unseen_time" else 3)
 
 
 @pytest.mark.parametrize("kind", ["random", "unseen_company"])
 def test_the_seed_chooses_the_split(kind):
-    one, again, other = (split_rows(frame_of(many()), kind, seed=seed, **SHARES) for seed in (1, 1, 2))
+    one, again, other = (split_of(many(), kind, seed).rows for seed in (1, 1, 2))
     assert all((one[name] == again[name]).all() for name in PARTS)
     assert one["test"].tolist() != other["test"].tolist()
 
@@ -178,14 +254,47 @@ def test_the_seed_chooses_the_split(kind):
 )
 def test_a_part_without_rows_is_an_error(kind, rows, empty):
     with pytest.raises(UserError, match=rf"data\.split: {kind} leaves .*{empty}.* without rows \(20 rows in all\)"):
-        split_rows(frame_of(rows), kind, seed=0, **SHARES)
+        split_of(rows, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_rows_are_an_error(kind):
+    with pytest.raises(UserError, match=r"leaves train and validation and test without rows \(0 rows in all\)"):
+        split_of([], kind)
+
+
+def test_one_day_of_each_cut():
+    split = split_of(many(90), "unseen_time", validation_from=START + timedelta(20), test_from=START + timedelta(25))
+    assert [rows.tolist() for rows in split.rows.values()] == [[*range(60)], [*range(60, 75)], [*range(75, 90)]]
+    assert (split.validation_from, split.test_from) == (START + timedelta(20), START + timedelta(25))
+
+
+def test_a_cut_that_is_not_given_is_left_to_the_shares():
+    by_shares = split_of(many(300), "unseen_time")
+    assert (by_shares.validation_from, by_shares.test_from) == (START + timedelta(60), START + timedelta(80))
+    # Validation takes its share of all rows, before the test rows that the cut chose.
+    assert split_of(many(300), "unseen_time", test_from=START + timedelta(50)).validation_from == START + timedelta(30)
+    assert split_of(many(300), "unseen_time", validation_from=START + timedelta(70)).test_from == by_shares.test_from
+    assert split_of(many(300), "random").test_from is None
+
+
+@pytest.mark.parametrize("cuts", [{"validation_from": 81}, {"validation_from": 50, "test_from": 50}])
+def test_validation_comes_before_test(cuts):
+    with pytest.raises(UserError, match=r"data\.validation_from: found 2019-.*; accepted: a date before "):
+        split_of(many(300), "unseen_time", **{name: START + timedelta(days) for name, days in cuts.items()})
+
+
+@pytest.mark.parametrize(("cut", "empty"), [({"test_from": -1}, "train and validation"), ({"test_from": 999}, "test")])
+def test_a_cut_beyond_the_rows_is_an_error(cut, empty):
+    with pytest.raises(UserError, match=rf"unseen_time leaves {empty} without rows .*data\.test_from dates"):
+        split_of(many(300), "unseen_time", **{name: START + timedelta(days) for name, days in cut.items()})
 
 
 def test_no_copy_crosses_a_split_of_real_tweets(shared):
-    table = read_table(shared / "data" / "behaviour_simulation_train.xlsx", labelled=True, on_bad_row="skip").frame
-    keys = near_identical_key(table)
+    chunks = read_table(shared / "data" / "behaviour_simulation_train.xlsx", labelled=True)
+    table = pl.concat([chunk.frame for chunk in chunks])
+    columns = stored(table)
     for kind in KINDS:
-        parts = split_rows(table, kind, validation=0.1, test=0.1, seed=0)
-        held_out = set(keys.gather(np.concatenate([parts["validation"], parts["test"]])))
-        assert not held_out & set(keys.gather(parts["train"]))
-        assert sum(map(len, parts.values())) > 0.97 * table.height
+        split = split_rows(columns, SplitSettings(kind, validation=0.1, test=0.1, seed=0))
+        check_leaks(columns, split, kind)
+        assert sum(map(len, split.rows.values())) == table.height - split.dropped > 0.97 * table.height

@@ -9,36 +9,29 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from behavesim.data.output import write_table
-from behavesim.data.table import PUBLISHED_COLUMNS, BadRows, read_table
+from behavesim.data.table import BLANK, NO_IDS, PUBLISHED_COLUMNS, TableChunk, read_table
 from behavesim.errors import UserError
 
 ENDINGS = pytest.mark.parametrize("ending", [".csv", ".xlsx", ".parquet"])
 WHEN = datetime(2018, 7, 17, 22, 4, 26)
 
 
-def tweets(rows=1, **columns):
-    """A valid table of `rows` tweets in which `columns` replace what they name."""
-    height = max([rows, *(len(values) for values in columns.values())])
-    valid = {
-        "id": list(range(height)),
-        "date": ["2018-07-17 22:04:26"] * height,
-        "likes": [3] * height,
-        "content": ["hello"] * height,
-        "username": ["ann"] * height,
-        "media": ["[]"] * height,
-        "inferred company": ["acme"] * height,
-    }
-    return pl.DataFrame({**valid, **columns}, strict=False)
+def read_file(path, **options):
+    """All chunks of a file as one."""
+    chunks = list(read_table(path, **{"labelled": True, **options}))
+    frame, problems = (pl.concat([getattr(chunk, name) for chunk in chunks]) for name in ("frame", "problems"))
+    types = {chunk.id_type for chunk in chunks}
+    return TableChunk(frame, problems, types.pop() if len(types) == 1 else types)
 
 
 def read(folder, frame, name="tweets.csv", **options):
     write_table(frame, folder / name)
-    return read_table(folder / name, **{"labelled": True, **options})
+    return read_file(folder / name, **options)
 
 
 @ENDINGS
-def test_a_table_is_read_under_fixed_names_and_types(tmp_path, ending):
-    frame = tweets(
+def test_a_table_is_read_under_fixed_names_and_types(tmp_path, tweet_table, ending):
+    frame = tweet_table(
         content=['a "b",\nc\r\n', None],
         media=["[]", None],
         username=["ann", "12"],
@@ -48,31 +41,31 @@ def test_a_table_is_read_under_fixed_names_and_types(tmp_path, ending):
     table = read(tmp_path, frame, f"tweets{ending.upper()}")
     expected = {
         "row": [2, 3],
-        "id": [0, 1],
+        "id": ["0", "1"],
         "date": [WHEN] * 2,
         "likes": [3, 3],
         "content": ['a "b",\nc\r\n', ""],
         "username": ["ann", "12"],
         "company": ["acme", ""],
         "media": ["[]", ""],
-        "images": [[], []],
+        "paths": [[], []],
     }
-    schema = {"date": pl.Datetime("us"), "images": pl.List(pl.String)}
+    schema = {"date": pl.Datetime("us"), "paths": pl.List(pl.String)}
     assert_frame_equal(table.frame, pl.DataFrame(expected, schema_overrides=schema))
-    assert (table.rows, table.rejected.height, table.source) == (2, 0, tmp_path / f"tweets{ending.upper()}")
-    assert table.rejected.columns == ["row", "id", "column", "found", "reason"]
+    assert table.problems.is_empty() and table.problems.columns == ["row", "id", "column", "found", "reason"]
+    assert table.id_type == "Int64"
 
 
 @ENDINGS
-def test_short_name_of_company_and_optional_likes(tmp_path, ending):
-    frame = tweets().rename({"inferred company": "company"}).drop("likes")
+def test_short_name_of_company_and_optional_likes(tmp_path, tweet_table, ending):
+    frame = tweet_table().rename({"inferred company": "company"}).drop("likes")
     table = read(tmp_path, frame, f"t{ending}", labelled=False)
     assert table.frame["company"].to_list() == ["acme"]
     assert table.frame["likes"].dtype == pl.Int64 and table.frame["likes"].to_list() == [None]
 
 
-def test_all_missing_columns_are_named_with_close_matches(tmp_path):
-    frame = tweets().rename({"likes": "Likes", "username": "user_name"}).drop("inferred company", "media")
+def test_all_missing_columns_are_named_with_close_matches(tmp_path, tweet_table):
+    frame = tweet_table().rename({"likes": "Likes", "username": "user_name"}).drop("inferred company", "media")
     with pytest.raises(UserError) as error:
         read(tmp_path, frame)
     text = str(error.value)
@@ -83,95 +76,66 @@ def test_all_missing_columns_are_named_with_close_matches(tmp_path):
     assert "\n" not in text
 
 
-def test_likes_are_required_only_of_a_labelled_table(tmp_path):
+def test_likes_are_required_only_of_a_labelled_table(tmp_path, tweet_table):
     with pytest.raises(UserError, match="no column likes"):
-        read(tmp_path, tweets().drop("likes"))
-    assert read(tmp_path, tweets(likes=[None]), labelled=False).frame["likes"].to_list() == [None]
+        read(tmp_path, tweet_table().drop("likes"))
+    assert read(tmp_path, tweet_table(likes=[None]), labelled=False).frame["likes"].to_list() == [None]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.txt", b"", r"found \.txt; accepted: \.xlsx, \.csv, \.parquet"),
-        ("t", b"", r"found no extension; accepted: \.xlsx, \.csv, \.parquet"),
-        ("t.csv", None, "no such file"),
-        ("t.csv", b"", "the file is empty"),
-        ("t.csv", b"id\n1,2\n", "cannot be read as .csv: found more fields"),
-        ("t.csv", b"id,a\n1,\xff\n", "cannot be read as .csv: invalid utf-8"),
-        ("t.csv", b'id,a\n1,"x\n', "cannot be read as .csv: invalid csv file"),
-        ("t.xlsx", b"PK\x03\x04 no", "cannot be read as .xlsx: "),
-        ("t.parquet", b"PAR1 no PAR1", "cannot be read as .parquet: "),
-        ("t.parquet", b"", "cannot be read as .parquet: |the file is empty"),
-    ],
-)
-def test_files_that_cannot_be_read(tmp_path, name, content, message):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message) as error:
-        read_table(tmp_path / name, labelled=True)
-    assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("name", ["t", "t.csv"])
-def test_a_folder_is_refused(tmp_path, name):
-    (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match="found a folder"):
-        read_table(tmp_path / name, labelled=True)
-
-
-@ENDINGS
-def test_a_table_without_rows_is_refused(tmp_path, ending):
-    with pytest.raises(UserError, match="holds no rows"):
-        read(tmp_path, tweets().clear(), f"t{ending}")
-
-
-def test_a_column_of_lists_is_refused(tmp_path):
+def test_a_column_of_lists_is_refused(tmp_path, tweet_table):
     with pytest.raises(UserError, match=r"column content: found List\(String\); accepted: text"):
-        read(tmp_path, tweets(content=[["a"]]), "t.parquet")
+        read(tmp_path, tweet_table(content=[["a"]]), "t.parquet")
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
-def test_csv_with_and_without_mark_and_with_blank_lines(tmp_path, start):
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_csv_with_and_without_mark_and_with_blank_lines(tmp_path, start, rows):
     text = (
         "id,date,likes,content,username,media,company\n\n7,2018-07-17,3,é,ann,[],acme\n,,,,,,\n007,2018-07-17,4,,b,,\n"
     )
     (tmp_path / "t.csv").write_bytes(start + text.encode())
-    table = read_table(tmp_path / "t.csv", labelled=True)
-    assert table.frame["row"].to_list() == [3, 5] and table.rows == 2
+    table = read_file(tmp_path / "t.csv", rows=rows)
+    assert table.frame["row"].to_list() == [3, 5]
     assert table.frame["id"].to_list() == ["7", "007"]
     assert table.frame["content"].to_list() == ["é", ""]
+    assert table.problems.rows() == [(row, None, "row", "nothing", BLANK) for row in (2, 4)]
 
 
-def test_a_name_with_signs_of_patterns_is_a_name(tmp_path):
-    for name in ("a[1]*?.csv", "a[1]*?.xlsx", "a[1]*?.parquet"):
-        assert read(tmp_path, tweets(), name).rows == 1
+@pytest.mark.parametrize(
+    ("ids", "name"),
+    [(["1", None], "Int64"), (["1", "x"], "String"), (["007", "1"], "String"), ([None, None], NO_IDS)],
+)
+def test_the_type_of_ids_is_told(tmp_path, tweet_table, ids, name):
+    assert read(tmp_path, tweet_table(id=ids)).id_type == name
+    assert read(tmp_path, tweet_table(id=[1.5, None]), "t.parquet").id_type == "Float64"
+
+
+def test_a_blank_row_has_no_say_in_the_type_of_ids(tmp_path, tweet_table):
+    blank = dict.fromkeys(tweet_table().columns, "  ")
+    rows = pl.concat([tweet_table().cast(pl.String), pl.DataFrame(blank)])
+    assert read(tmp_path, rows).id_type == "Int64"
 
 
 @pytest.mark.parametrize(
     ("likes", "found"),
     [("many", "many"), (-4, "-4"), (2.5, "2.5"), (float("inf"), "inf"), (-0.5, "-0.5"), (1e30, "1e+30")],
 )
-def test_bad_likes_are_an_error_that_names_row_and_cell(tmp_path, likes, found):
-    frame = pl.concat([tweets(rows=15).cast({"likes": pl.String})] + [tweets(likes=[str(likes)])] * 3)
+def test_bad_likes_are_a_problem_that_names_row_and_cell(tmp_path, tweet_table, likes, found):
+    frame = pl.concat([tweet_table(rows=15).cast({"likes": pl.String})] + [tweet_table(likes=[str(likes)])] * 3)
     if not isinstance(likes, str):
         frame = frame.cast({"likes": pl.Float64})
     for name in ("tweets.csv", "tweets.xlsx")[: 1 if found == "inf" else 2]:  # Excel knows no infinity
-        with pytest.raises(BadRows) as error:
-            read(tmp_path, frame, name)
-        text = str(error.value)
-        assert f"{name}, row 17, column likes: found {found}" in text and "\n" not in text
-        accepted = "accepted: a whole number, 0 or more (3 such rows in all; data.on_bad_row=skip leaves them out)"
-        assert text.endswith(accepted)
-        assert error.value.rejected["row"].to_list() == [17, 18, 19]
-    table = read(tmp_path, frame, on_bad_row="skip")
-    assert (table.frame.height, table.rows, table.rejected["row"].to_list()) == (15, 18, [17, 18, 19])
+        table = read(tmp_path, frame, name)
+        assert table.frame["row"].to_list() == list(range(2, 17))
+        assert table.problems.select("row", "column").rows() == [(row, "likes") for row in (17, 18, 19)]
+        assert all(cell.removesuffix(".0") == found for cell in table.problems["found"])
+        assert set(table.problems["reason"]) == {"accepted: a whole number, 0 or more"}
 
 
-def test_rows_without_likes_are_left_out_and_never_an_error(tmp_path):
-    table = read(tmp_path, tweets(likes=[1, None, None], date=["2018-07-17", "2018-07-17", "?"]))
-    assert table.frame["row"].to_list() == [2]
-    assert table.rejected.filter(reason="no likes")["row"].to_list() == [3, 4]
-    assert table.rejected.filter(column="date")["row"].to_list() == [4]
+def test_rows_without_likes_are_usable(tmp_path, tweet_table):
+    table = read(tmp_path, tweet_table(likes=[1, None, None], date=["2018-07-17", "2018-07-17", "?"]))
+    assert table.frame.select("row", "likes").rows() == [(2, 1), (3, None)]
+    assert table.problems.select("row", "column").rows() == [(4, "date")]
 
 
 def test_an_excel_column_may_mix_dates_and_text(tmp_path):
@@ -182,25 +146,50 @@ def test_an_excel_column_may_mix_dates_and_text(tmp_path):
         sheet.write_row(0, 0, PUBLISHED_COLUMNS)
         for row, (when, likes) in enumerate([(WHEN, "x"), ("2018-07-17T22:04:26Z", 12), (43000.5, 5)], start=1):
             sheet.write_row(row, 0, [row, when, likes, "hello", "ann", "[]", "acme"])
-    table = read_table(tmp_path / "t.xlsx", labelled=True, on_bad_row="skip")
+    table = read_file(tmp_path / "t.xlsx")
     assert table.frame.select("row", "date", "likes").rows() == [(3, WHEN, 12)]
-    assert table.rejected.select("row", "column", "found").rows() == [(2, "likes", "x"), (4, "date", "43000.5")]
+    assert table.problems.select("row", "column", "found").rows() == [(2, "likes", "x"), (4, "date", "43000.5")]
 
 
 @pytest.mark.parametrize("name", [None, "", "  "])
-def test_a_blank_username_is_a_problem(tmp_path, name):
-    with pytest.raises(BadRows, match="row 3, column username: found nothing; accepted: an account name"):
-        read(tmp_path, tweets(username=["ann", name]), "t.parquet")
+def test_a_blank_username_is_a_problem(tmp_path, tweet_table, name):
+    table = read(tmp_path, tweet_table(username=["ann", name]), "t.parquet")
+    assert table.problems.rows() == [(3, "1", "username", "nothing", "accepted: an account name")]
 
 
-def test_a_row_with_several_problems_has_a_line_for_each(tmp_path):
-    table = read(tmp_path, tweets(likes=[1, -1], date=["2018-07-17", "?"], username=["a", ""]), on_bad_row="skip")
-    assert table.rejected.select("row", "id", "column", "found").rows() == [
+def test_a_row_with_several_problems_has_a_line_for_each(tmp_path, tweet_table):
+    frame = tweet_table(likes=[1, -1], date=["2018-07-17", "?"], username=["a", ""])
+    table = read(tmp_path, frame)
+    assert table.problems.select("row", "id", "column", "found").rows() == [
         (3, "1", "likes", "-1"),
         (3, "1", "date", "?"),
         (3, "1", "username", "nothing"),
     ]
-    assert table.rows == 2 and table.frame.height == 1
+    assert table.frame.height == 1
+
+
+def test_what_was_found_is_short_and_on_one_line(tmp_path, tweet_table):
+    table = read(tmp_path, tweet_table(likes=[" many\n likes\t" + "x" * 200]), "t.parquet")
+    assert table.problems["found"].to_list() == [("many likes " + "x" * 200)[:80]]
+
+
+def test_an_unknown_image_column_is_an_error(tmp_path, tweet_table):
+    message = r"no column picture \(close: 'pictures'\) \(data.image_column\); found: 'id'"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, tweet_table(pictures=["a.png"]), image_column="picture")
+
+
+@ENDINGS
+def test_paths_of_pictures_are_as_given(tmp_path, tweet_table, ending):
+    cells = ["pics/a.png", " pics/a.png ; b c.png;", "", None, "/x/a.png"]
+    table = read(tmp_path, tweet_table(pictures=cells), f"t{ending}", image_column="pictures")
+    assert table.frame["paths"].to_list() == [["pics/a.png"], ["pics/a.png", "b c.png"], [], [], ["/x/a.png"]]
+
+
+def test_paths_in_lists_keep_their_order_and_repeats(tmp_path, tweet_table):
+    cells = [["b.png", "a.png", None, "b.png"], None, []]
+    table = read(tmp_path, tweet_table(pictures=cells), "t.parquet", image_column="pictures")
+    assert table.frame["paths"].to_list() == [["b.png", "a.png", "b.png"], [], []]
 
 
 cells = st.one_of(st.none(), st.sampled_from(["12", "-4", "2.5", "inf", "x", "", "2018-07-17", "2018-02-30", " ann "]))
@@ -215,15 +204,15 @@ some_tweets = st.lists(st.tuples(st.integers(1, 9), cells, cells, cells, cells),
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(some_tweets, st.booleans())
-def test_the_format_changes_nothing_and_no_row_is_lost(tmp_path_factory, frame, labelled):
+@given(some_tweets, st.booleans(), st.integers(1, 7))
+def test_neither_format_nor_chunks_change_anything_and_no_row_is_lost(tmp_path_factory, frame, labelled, rows):
     folder = tmp_path_factory.mktemp("formats")
-    tables = [
-        read(folder, frame, name, labelled=labelled, on_bad_row="skip") for name in ("t.csv", "t.xlsx", "t.parquet")
-    ]
+    names = ("t.csv", "t.xlsx", "t.parquet")
+    tables = [read(folder, frame, name, labelled=labelled, rows=rows) for name in names]
+    tables.append(read_file(folder / "t.csv", labelled=labelled))
     for table in tables:
-        assert table.rows == frame.height == table.frame.height + table.rejected["row"].n_unique()
+        found = sorted([*table.frame["row"], *table.problems["row"].unique()])
+        assert found == list(range(2, frame.height + 2))
         assert_frame_equal(table.frame, tables[0].frame)
-        assert_frame_equal(table.rejected, tables[0].rejected)
-        assert table.frame["row"].is_sorted()
-        assert not labelled or table.frame["likes"].null_count() == 0
+        assert_frame_equal(table.problems, tables[0].problems)
+        assert table.frame["row"].is_sorted() and table.problems["row"].is_sorted()

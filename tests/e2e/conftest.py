@@ -52,9 +52,9 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def sample_overrides(sample_table):
+def sample_overrides(sample_source):
     """Overrides that take the sample of 200 rows which all tests share."""
-    return (f"data.sample.folder={sample_table.source.parent}", "data.sample.rows=200")
+    return (f"data.sample.folder={sample_source.parent}", "data.sample.rows=200")
 
 
 @pytest.fixture(scope="session")
@@ -80,14 +80,15 @@ def trained(tmp_path_factory, train_tiny):
 
 
 @pytest.fixture(scope="session")
-def tweets(sample_table):
+def tweets(sample_source):
     """The sample's table as a file holds it, with absolute paths of pictures, so that it may lie anywhere."""
-    pictures = pl.Series("local_path", [";".join(paths) or None for paths in sample_table.frame["images"]])
-    return pl.read_csv(sample_table.source).with_columns(pictures)
+    return pl.read_csv(sample_source).with_columns(
+        pl.col("local_path").str.replace_all("images/", f"{sample_source.parent}/images/", literal=True)
+    )
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory, sample_table):
+def tiny_checkpoint(tmp_path_factory, sample_frame):
     """Weights as published ones lie on a disk: `llm`, a folder with its tokenizer, and overrides that name a tower."""
     import open_clip
 
@@ -95,7 +96,7 @@ def tiny_checkpoint(tmp_path_factory, sample_table):
     from behavesim.models.llm import llm_config, random_llm
 
     folder = tmp_path_factory.mktemp("published")
-    tokenizer = train_tokenizer(sample_table.frame["content"], 400)
+    tokenizer = train_tokenizer(sample_frame["content"], 400)
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     llm = random_llm(llm_config({"model_type": "llama", "vocab_size": len(tokenizer), **shape}))
     llm.save_pretrained(folder / "llm")
@@ -110,12 +111,12 @@ def tiny_checkpoint(tmp_path_factory, sample_table):
 
 
 @pytest.fixture(scope="session")
-def reference_checkpoint(tmp_path_factory, sample_table):
+def reference_checkpoint(tmp_path_factory, sample_frame):
     """A folder as the reference's own files are laid out, with the tokenizer beside them."""
     from behavesim.data.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("reference")
-    tokenizer = train_tokenizer(sample_table.frame["content"], 400)
+    tokenizer = train_tokenizer(sample_frame["content"], 400)
     torch.save(reference_state(len(tokenizer)), folder / "pytorch_model.bin")
     llm = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = {

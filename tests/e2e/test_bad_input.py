@@ -12,7 +12,7 @@ import pytest
 
 from behavesim.data.output import write_table
 
-COMMANDS = ("train", "evaluate", "predict", "export", "convert")
+COMMANDS = ("train", "evaluate", "predict", "export", "convert", "prepare")
 SECONDS = 5  # 3 on an idle machine
 
 
@@ -143,6 +143,7 @@ def test_trainer_arguments_are_those_of_lightning(here, main):
 def test_what_has_no_default_is_asked_for(here, main):
     refused(main("predict"), "ckpt: found nothing", "input: found nothing", "output: found nothing")
     refused(main("evaluate"), "data.path: found nothing", "ckpt: found nothing")
+    refused(main("prepare"), "source: found nothing", "name: found nothing")
 
 
 def test_a_missing_input_and_a_strange_output_are_named_together(here, main, trained):
@@ -189,14 +190,15 @@ def test_a_file_that_is_no_table_is_one_line(here, main, name):
 
 def test_a_folder_is_no_table(here, main):
     (here / "t.csv").mkdir()
-    refused(main("train", "data.path=t.csv"), "t.csv: found a folder")
+    refused(main("train", "data.path=t.csv"), "data.path: found t.csv, a folder without manifest.json; accepted: ")
 
 
 def test_a_broken_picture_is_named_with_its_row(here, main, table):
     (here / "broken.png").write_bytes(b"\x89PNG broken")
     path = table(at(7, "local_path", "broken.png"))
     run = main("train", f"data.path={path}", "data.image_column=local_path", "run_name=a")
-    refused(run, "t.csv, row 7, column local_path: found broken.png; it does not open; accepted: a picture that exists")
+    found = "found broken.png; no picture (found a broken PNG); accepted: a picture that exists"
+    refused(run, f"t.csv, row 7, column local_path: {found}")
     assert pl.read_csv(here / "outputs" / "a" / "rejected_rows.csv")["column"].to_list() == ["local_path"]
 
 

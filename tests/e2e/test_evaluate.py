@@ -41,8 +41,8 @@ def test_a_table_of_trained_rows_alone_is_refused(evaluate, trained, tweets, her
     from behavesim.data.table import read_table
 
     write_table(tweets, here / "all.parquet")
-    frame = read_table(here / "all.parquet", labelled=True).frame
-    seen = pl.Series(identity_hash(frame)).is_in(load_artifact(trained.artifact).seen["train"].tolist())
+    [chunk] = read_table(here / "all.parquet", labelled=True)
+    seen = pl.Series(identity_hash(chunk.frame)).is_in(load_artifact(trained.artifact).seen["train"].tolist())
     with pytest.raises(UserError, match=r"in.parquet: found \d+ labelled rows, all of which the artifact"):
         evaluate(tweets.filter(seen))
 
@@ -58,3 +58,15 @@ def test_unlabelled_rows_are_left_out_and_listed(evaluate, tweets, here):
 def test_unlabelled_likes_alone_are_refused(evaluate, tweets):
     with pytest.raises(UserError, match="likes"):
         evaluate(tweets.with_columns(likes=pl.lit(None, dtype=pl.Int64)))
+
+
+def test_predict_and_evaluate_leave_no_encoded_rows_even_if_they_fail(here, predict, evaluate, tweets, monkeypatch):
+    from behavesim import build
+
+    predict(tweets)
+    evaluate(tweets)
+    monkeypatch.setattr(build, "trainer", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    for command in (predict, evaluate):
+        with pytest.raises(MemoryError):
+            command(tweets)
+    assert not list(here.rglob("*encoded*"))

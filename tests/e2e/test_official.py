@@ -30,7 +30,7 @@ def test_training_on_the_official_table_beats_the_account_mean(official, shared)
 
     metrics = json.loads((official / "output" / "metrics.json").read_text())
     data = inputs.datamodule(compose("train", [f"data.path={shared / 'data' / 'behaviour_simulation_train.xlsx'}"]))
-    train_rows, test = data.frames["train"], data.frames["test"]
+    train_rows, test = (data.parts[part].frame("username", "likes") for part in ("train", "test"))
     guesses = account_mean(train_rows["username"], data.train_likes, test["username"])
     baseline = likes_metrics(test["likes"].to_numpy(), guesses)
     assert metrics["n"] == test.height > 1000

@@ -1,10 +1,14 @@
 """Every command of the README runs, at tiny size."""
 
+import json
 import re
 import shlex
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
@@ -14,12 +18,13 @@ from behavesim.data.output import write_table
 from behavesim.evaluate import evaluate
 from behavesim.export import export
 from behavesim.predict import predict
+from behavesim.prepare import prepare
 from behavesim.train import train
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 COMMAND = re.compile(r"^(?:\S*/)?python -m behavesim\.(\w+)(.*)$")
 TABLES = (".xlsx", ".csv", ".parquet")
-RUNS = {"convert": convert, "evaluate": evaluate, "export": export, "predict": predict}
+RUNS = {"convert": convert, "evaluate": evaluate, "export": export, "predict": predict, "prepare": prepare}
 
 
 def commands(text):
@@ -52,18 +57,80 @@ def trained_to_write(tmp_path_factory, train_tiny):
     return folder / "artifact"
 
 
+@pytest.fixture(scope="session")
+def prepared_folder(tmp_path_factory, tweets):
+    """What `prepare` makes of the table, with features of a small tower beside it."""
+    folder = tmp_path_factory.mktemp("prepared_folder")
+    write_table(tweets, folder / "tweets.parquet")
+    settings = ["media=column", "image_column=local_path", "features=true", "model.vision.width=32"]
+    places = [f"source={folder / 'tweets.parquet'}", f"paths.data={folder / 'data'}", "name=mine"]
+    prepare(compose("prepare", [*places, *settings]))
+    return folder / "data" / "mine"
+
+
+@pytest.fixture(scope="session")
+def trained_on_features(tmp_path_factory, train_tiny, prepared_folder):
+    """An artifact that has no tower."""
+    folder = tmp_path_factory.mktemp("features")
+    stored = (f"data.path={prepared_folder}", f"data.image_features={prepared_folder / 'image_features.npz'}")
+    places = (f"paths.output={folder / 'output'}", f"export_dir={folder / 'artifact'}", "run_name=features")
+    train_tiny(*stored, "model.train=[projector,llm,head]", *places)
+    return folder / "artifact"
+
+
 @pytest.fixture
-def prepared(here, tweets, trained, trained_to_write, reference_checkpoint, train_tiny):
+def pictures_of_tweets(tweets):
+    """File of the first picture of each tweet that has one, by id."""
+    first = tweets.select("id", pl.col("local_path").str.split(";").list.first()).drop_nulls()
+    return {str(tweet): Path(path) for tweet, path in first.iter_rows()}
+
+
+@pytest.fixture
+def web(pictures_of_tweets):
+    """Address of a server of this machine that gives a picture for every link."""
+    picture = next(iter(pictures_of_tweets.values())).read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(picture)))
+            self.end_headers()
+            self.wfile.write(picture)
+
+        def log_message(self, *_):
+            """Nothing on stderr."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def prepared(
+    here, tweets, web, trained, trained_to_write, trained_on_features, prepared_folder, reference_checkpoint, train_tiny
+):
     """Puts what a command reads where the command looks for it."""
 
+    def table(path):
+        if path.suffix in TABLES:
+            linked = pl.col("media").str.replace_all("https://example.invalid", web, literal=True)
+            write_table(tweets.with_columns(linked), path)
+        else:
+            shutil.copytree(prepared_folder, path)
+
     def make(name, arguments):
-        for key in ("data.path", "input"):
+        for key in ("data.path", "input", "source"):
             path = value_of(arguments, key)
             if path and not Path(path).exists():
-                assert Path(path).suffix in TABLES, path
-                write_table(tweets, Path(path))
+                table(Path(path))
+        stored = value_of(arguments, "data.image_features")
+        if stored and not Path(stored).exists():
+            shutil.copy(prepared_folder / "image_features.npz", stored)
         writes = name == "export" or value_of(arguments, "task.decode")
-        folders = {"ckpt": trained_to_write if writes else trained.artifact}
+        folders = {"ckpt": trained_to_write if writes else trained_on_features if stored else trained.artifact}
         for key, folder in (folders | dict.fromkeys(("reference", "tokenizer"), reference_checkpoint)).items():
             if (path := value_of(arguments, key)) and not Path(path).exists():
                 shutil.copytree(folder, path)
@@ -109,7 +176,25 @@ def train_large(of_a_second, sample_overrides):
 
 
 @pytest.fixture
-def run(here, prepared, train_tiny, train_large, sizes, sample_overrides, database, main):
+def prepare_here(of_a_second, pictures_of_tweets):
+    """`prepare`, its pictures from this machine; none of them may be missing."""
+
+    def call(*arguments):
+        if folder := value_of(arguments, "images_dir"):
+            Path(folder).mkdir()
+            for tweet, path in pictures_of_tweets.items():
+                shutil.copy(path, Path(folder) / f"{tweet}{path.suffix}")
+        local = ["allow_private=true"] if value_of(arguments, "media") == "download" else []
+        prepare(compose("prepare", [*arguments, *local, *of_a_second(arguments)]))
+        counts = json.loads((Path("data") / value_of(arguments, "name") / "manifest.json").read_text())["counts"]
+        assert counts["rows"] == counts["source_rows"] == 200
+        assert (counts["pictures"] > 0) == (value_of(arguments, "media") not in (None, "skip"))
+
+    return call
+
+
+@pytest.fixture
+def run(here, prepared, prepare_here, train_tiny, train_large, sizes, sample_overrides, database, main):
     def call(name, arguments):
         if "--help" in arguments or "-h" in arguments:
             assert main(name, *arguments).code == 0
@@ -117,6 +202,8 @@ def run(here, prepared, train_tiny, train_large, sizes, sample_overrides, databa
         prepared(name, arguments)
         if "-m" in arguments or "--multirun" in arguments:
             assert main(name, *arguments, *sizes, *sample_overrides, "logger=none").code == 0
+        elif name == "prepare":
+            prepare_here(*arguments)
         elif name != "train":
             RUNS[name](compose(name, arguments))
         elif value_of(arguments, "model") or value_of(arguments, "+experiment"):

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from behavesim.errors import UserError
+
 CONSTANT = ("optim.schedule=constant", "optim.warmup=0", "run_name=a")
 
 
@@ -44,3 +46,18 @@ def test_resuming_goes_on_in_the_same_tracked_run(here, train_tiny, database, ru
     assert after.info.run_id == before.info.run_id
     assert after.info.status == "FINISHED"
     assert after.data.metrics["epoch"] > before.data.metrics["epoch"]
+
+
+@pytest.mark.parametrize("change", ["seed=1", "data.tokens_per_batch=300"])
+def test_inside_an_epoch_the_batches_stay_those_of_the_run(here, train_tiny, change):
+    train_tiny("run_name=a", "trainer.max_steps=2")
+    with pytest.raises(UserError, match=r"stands inside an epoch of other batches, found .*; accepted: .*seed=0, or"):
+        train_tiny("run_name=a", "trainer.max_steps=4", "ckpt_path=last", change)
+    train_tiny("run_name=a", "trainer.max_steps=4", "ckpt_path=last")
+
+
+def test_between_epochs_other_batches_may_follow(here, train_tiny):
+    train_tiny("run_name=a")
+    first = last_checkpoint(here)["global_step"]
+    train_tiny("run_name=a", "trainer.max_epochs=2", "ckpt_path=last", "data.tokens_per_batch=300")
+    assert last_checkpoint(here)["global_step"] > first

@@ -26,7 +26,7 @@ def test_every_format_gives_the_same_split(here, tweets):
     for extension in ("csv", "xlsx", "parquet"):
         write_table(tweets, here / f"t.{extension}")
         data = inputs.datamodule(compose("train", [f"data.path=t.{extension}"]))
-        parts.append({part: frame["id"].to_list() for part, frame in data.frames.items()})
+        parts.append({part: rows.frame("id")["id"].to_list() for part, rows in data.parts.items()})
     assert parts[0] == parts[1] == parts[2]
     assert all(parts[0].values())
 
@@ -84,3 +84,27 @@ def test_every_split_trains(here, train_tiny, split):
 def test_several_pictures_of_a_tweet_train(here, train_tiny):
     train_tiny("model.frames=3", "debug=fdr", "run_name=a")
     assert (here / "outputs" / "a" / "metrics.json").is_file()
+
+
+def test_a_raw_table_is_split_at_given_dates(here, train_tiny, tweets):
+    write_table(tweets, here / "t.csv")
+    overrides = ["data.path=t.csv", "data.split=unseen_time", "data.test_from='2020-06-01'"]
+    data = inputs.datamodule(compose("train", overrides))
+    dates = {part: rows.frame("date")["date"] for part, rows in data.parts.items()}
+    assert dates["test"].min().isoformat() >= "2020-06-01" > dates["validation"].max().isoformat()
+    later = tweets["date"].cast(pl.String).str.head(10) >= "2020-06-01"
+    assert len(dates["test"]) == later.sum()
+    train_tiny(*overrides, "debug=fdr", "run_name=a")
+    assert (here / "outputs" / "a" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(("likes", "date", "found"), [("3 | 4", None, "3 [|] 4"), ("-3", "soon", "-3")])
+def test_the_first_problem_of_a_row_is_shown_whole_and_alone(here, train_tiny, tweets, likes, date, found):
+    bad = tweets.with_columns(
+        likes=pl.when(pl.col("id") == 3).then(pl.lit(likes)).otherwise(pl.col("likes").cast(pl.String)),
+        date=pl.when((pl.col("id") == 3) & pl.lit(date is not None)).then(pl.lit(date)).otherwise("date"),
+    )
+    write_table(bad, here / "t.csv")
+    line = rf"t.csv, row 4, column likes: found {found}; accepted: a whole number, 0 or more \(1 such row in all"
+    with pytest.raises(UserError, match=line):
+        train_tiny("data.path=t.csv")

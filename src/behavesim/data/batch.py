@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from behavesim.data.encode import EncodedTweets
-from behavesim.data.images import load_picture
+from behavesim.data.encoded import EncodedTweets
+from behavesim.data.pictures.readers import PictureReader
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Batch:
     features: Tensor  # [B, F] float32
     prior: Tensor  # [B] float32, log1p likes
     likes: Tensor  # [B] float32, nan where unlabelled
-    pixel_values: Tensor | None  # [N, 3, S, S] uint8, only pictures that exist; None without any
+    pixel_values: Tensor | None  # [N, 3, S, S] uint8 or stored states [N, I, width]; only pictures that exist
     image_slot: Tensor | None  # [N] int64, place in the batch × frames + frame
 
     def inputs(self) -> dict[str, Tensor | None]:
@@ -38,14 +38,14 @@ class TweetDataset(Dataset):
         encoded: the table.
         pad_id: fills texts on the right.
         frames: pictures read of one tweet, the first ones; 0 reads none.
-        image_size: side of a picture in pixels.
+        reader: loads a picture.
     """
 
-    def __init__(self, encoded: EncodedTweets, *, pad_id: int, frames: int, image_size: int) -> None:
+    def __init__(self, encoded: EncodedTweets, *, pad_id: int, frames: int, reader: PictureReader) -> None:
         self.encoded = encoded
         self.pad_id = pad_id
         self.frames = frames
-        self.image_size = image_size
+        self.reader = reader
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -67,9 +67,9 @@ class TweetDataset(Dataset):
             rows=torch.tensor(rows),
             input_ids=torch.from_numpy(input_ids),
             attention_mask=torch.from_numpy(attention_mask),
-            answer_length=torch.from_numpy(self.encoded.answer_length[rows]),
-            features=torch.from_numpy(self.encoded.features[rows]),
-            prior=torch.from_numpy(self.encoded.prior[rows]),
+            answer_length=torch.from_numpy(np.asarray(self.encoded.answer_length[rows])),
+            features=torch.from_numpy(np.asarray(self.encoded.features[rows])),
+            prior=torch.from_numpy(np.asarray(self.encoded.prior[rows])),
             likes=torch.from_numpy(self.encoded.likes[rows].astype(np.float32)),
             pixel_values=pixel_values,
             image_slot=image_slot,
@@ -78,8 +78,8 @@ class TweetDataset(Dataset):
     def _pictures(self, rows: list[int]) -> tuple[Tensor | None, Tensor | None]:
         pictures, slots = [], []
         for place, row in enumerate(rows):
-            for frame, path in enumerate(self.encoded.images[row][: self.frames]):
-                pictures.append(load_picture(path, self.image_size))
+            for frame, index in enumerate(self.encoded.images(row)[: self.frames]):
+                pictures.append(self.reader.load(int(index)))
                 slots.append(place * self.frames + frame)
         if not pictures:
             return None, None

@@ -1,7 +1,6 @@
 """What one cell of a table of tweets may hold: column-wise casts that say which cells are faulty."""
 
 from datetime import datetime
-from pathlib import Path
 
 import polars as pl
 
@@ -84,19 +83,3 @@ def parse_paths(column: pl.Series) -> pl.Series:
         lists = as_text(column).str.split(";")
     stripped = pl.element().str.strip_chars()
     return lists.list.eval(stripped.filter((stripped != "").fill_null(False)))
-
-
-def picture_fault(path: Path) -> str | None:
-    """Why the file is no picture that opens; None when it is one."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            # Decoded in full: `verify` passes a JPEG that is cut in half. JPEG decoders skip detail with a draft.
-            picture.draft("RGB", (64, 64))
-            picture.load()
-    except FileNotFoundError:
-        return "no such file"
-    except Exception:  # Pillow's decoders fail with whatever the damaged bytes lead them to
-        return "it does not open"
-    return None

@@ -1,38 +1,34 @@
-"""The LightningDataModule: a table of tweets, split, encoded and batched."""
+"""The LightningDataModule: a prepared table of tweets, split, encoded and batched."""
 
 import hashlib
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import lightning
 import numpy as np
-import polars as pl
-from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from behavesim.data.batch import Batch, TweetDataset
-from behavesim.data.batching import PlannedSampler, plan_batches
-from behavesim.data.encode import EncodedTweets, TweetEncoder
+from behavesim.data.accounts import FoldStatistics
+from behavesim.data.encode import TweetEncoder
+from behavesim.data.encoded import EncodedTweets, encoded_once
 from behavesim.data.features import Features
-from behavesim.data.split import SplitKind, identity_hash, split_rows
+from behavesim.data.loader import LoaderSettings, TweetLoader, tweet_loader
+from behavesim.data.pictures.readers import PictureReader
+from behavesim.data.prepared import TweetRows, split_of
+from behavesim.data.split import SplitSettings
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import train_tokenizer
-from behavesim.data.tweets import tweets, with_media
+from behavesim.data.tweets import tweets
 
 # Validation and test need no gradients: larger batches run faster.
 EVALUATION_FACTOR = 8
-
-
-@dataclass(frozen=True)
-class LoaderSettings:
-    """How batches are filled and loaded."""
-
-    tokens_per_batch: int
-    num_workers: int
-    frames: int  # pictures read of a tweet; 0 reads none
-    image_size: int
-    rows_per_batch: int | None = None  # most rows of a batch, if that is to count too
+# A tokenizer is learned from this many training prompts at most, evenly spread: the words of more would fill the
+# memory and change few merges.
+TOKENIZER_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -46,121 +42,131 @@ class EncoderSettings:
     vocab_size: int  # of the learned one
 
 
-def tweet_loader(
-    encoded: EncodedTweets,
-    encoder: TweetEncoder,
-    settings: LoaderSettings,
-    *,
-    shuffle: bool = False,
-    seed: int = 0,
-    epoch: int = 0,
-) -> DataLoader[Batch]:
-    """Batches of encoded tweets, each row once."""
-    batches = plan_batches(
-        encoded.lengths,
-        settings.tokens_per_batch,
-        rows_per_batch=settings.rows_per_batch,
-        shuffle=shuffle,
-        seed=seed,
-        epoch=epoch,
-    )
-    return DataLoader(
-        TweetDataset(encoded, pad_id=encoder.pad_id, frames=settings.frames, image_size=settings.image_size),
-        batch_sampler=PlannedSampler(batches),
-        collate_fn=_as_it_is,
-        num_workers=settings.num_workers,
-    )
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
-
-
 class TweetDataModule(lightning.LightningDataModule):
-    """Splits a labelled table and fits tokenizer and features on its training rows.
+    """Splits a prepared table and fits tokenizer and features on its training rows.
 
     Args:
-        frame: usable rows as `read_table` gives them, all labelled.
+        rows: labelled rows.
+        reader: their pictures.
         settings: of the training batches.
         encoding: how tweets become token ids.
-        split, validation, test, split_seed: see `split_rows`.
+        split: how rows are parted.
         seed: order of the batches and folds of the account statistics.
+        folder: where encoded rows are written and mapped from, in a folder for each part.
     """
 
     def __init__(
         self,
-        frame: pl.DataFrame,
+        rows: TweetRows,
+        reader: PictureReader,
         settings: LoaderSettings,
         encoding: EncoderSettings,
         *,
-        split: SplitKind,
-        validation: float,
-        test: float,
-        split_seed: int,
+        split: SplitSettings,
         seed: int,
+        folder: Path,
     ) -> None:
         super().__init__()
+        self.reader = reader
         self.settings = settings
-        self.seed = seed
         self.encoding = encoding
-        rows = split_rows(frame, split, validation=validation, test=test, seed=split_seed)
-        self.frames = {part: with_media(frame[positions]) for part, positions in rows.items()}
-        self.dropped = frame.height - sum(len(positions) for positions in rows.values())
+        self.seed = seed
+        self.folder = folder
+        self.split = split_of(rows, split)
+        self.parts = {part: rows[positions] for part, positions in self.split.rows.items()}
+
+    @cached_property
+    def statistics(self) -> FoldStatistics:
+        """What is known of the accounts of training rows."""
+        train = self.parts["train"]
+        return FoldStatistics.fit(train.chunks("username", "company", "likes"), len(train), self.seed)
 
     @cached_property
     def encoder(self) -> TweetEncoder:
         """Fitted on the training rows alone."""
-        train = self.frames["train"]
-        features = Features.fit(train, self.seed)
+        train = self.parts["train"]
+        features = Features.fit(train.chunks, self.statistics)
         task = BehaviourTask(self.encoding.style, features.first, features.last)
         tokenizer = self.encoding.tokenizer
         if tokenizer is None:
-            prompts = (task.prompt(tweet).text for tweet in tweets(train))
+            some = train[:: 1 + len(train) // TOKENIZER_ROWS]
+            prompts = (task.prompt(tweet).text for chunk in some.chunks() for tweet in tweets(chunk))
             tokenizer = train_tokenizer(prompts, self.encoding.vocab_size)
         return TweetEncoder(tokenizer, task, features, self.encoding.max_length, self.encoding.answer_tokens)
 
     @cached_property
     def encoded(self) -> dict[str, EncodedTweets]:
-        """Each part, encoded once for all epochs."""
-        return {
-            part: self.encoder.encode(frame, training_seed=self.seed if part == "train" else None)
-            for part, frame in self.frames.items()
-        }
+        """Each part, encoded once for all epochs and mapped from files."""
+        # Pictures and likes may change under the same tweets, beyond the first chunk too.
+        table = self.parts["train"].table.manifest
+        facts = f"{self.digest} {self.encoder.facts()} {table.fingerprint} {table.counts}".encode()
+        return {part: encoded_once(self._encode(part), self.folder / part, facts) for part in self.parts}
+
+    def _encode(self, part: str) -> Iterator[EncodedTweets]:
+        start = 0
+        for chunk in self.parts[part].chunks():
+            statistics = self.statistics.out_of_fold(chunk, start) if part == "train" else None
+            start += chunk.height
+            yield self.encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), statistics)
+
+    def remove_encoded(self) -> None:
+        """Delete the files of `encoded`, once nothing will be read from them or continued."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @cached_property
     def digest(self) -> str:
         """Tells splits apart: equal for the same training, validation and test rows under the same tokenizer."""
         digest = hashlib.blake2b(self.encoder.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
-        for frame in self.frames.values():
-            digest.update(identity_hash(frame).tobytes() + b"|")
+        for rows in self.parts.values():
+            digest.update(rows.identities().tobytes() + b"|")
         return digest.hexdigest()
+
+    @property
+    def batch_plan(self) -> str:
+        """The settings that decide which rows form which batch of an epoch."""
+        tokens, rows = self.settings.tokens_per_batch, self.settings.rows_per_batch
+        return f"data.tokens_per_batch={tokens} data.rows_per_batch={rows or 'null'} seed={self.seed}"
 
     @property
     def train_likes(self) -> np.ndarray:
         """Likes of the training rows: [N]."""
-        return self.frames["train"]["likes"].to_numpy()
+        return self.parts["train"].frame("likes")["likes"].to_numpy()
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the trainer's current epoch; the same ones each epoch where it is to learn a few by heart."""
-        moves_on = self.trainer and not self.trainer.overfit_batches
-        epoch = self.trainer.current_epoch if moves_on else 0
+    def train_dataloader(self) -> TweetLoader:
+        """Batches of the trainer's current epoch, from the first that it has not done."""
         return tweet_loader(
-            self.encoded["train"], self.encoder, self.settings, shuffle=True, seed=self.seed, epoch=epoch
+            self.encoded["train"],
+            self.encoder,
+            self.reader,
+            self.settings,
+            shuffle=True,
+            seed=self.seed,
+            epoch=self._epoch,
+            start=self._done,
+            world_size=self.trainer.world_size if self.trainer else 1,
+            rank=self.trainer.global_rank if self.trainer else 0,
         )
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def _epoch(self) -> int:
+        """The same each time where a few batches are to be learned by heart."""
+        return 0 if self.trainer is None or self.trainer.overfit_batches else self.trainer.current_epoch
+
+    def _done(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
+
+    def val_dataloader(self) -> TweetLoader:
         """Validation rows, by length."""
         return self._held_out("validation")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> TweetLoader:
         """Test rows, by length."""
         return self._held_out("test")
 
-    def _held_out(self, part: str) -> DataLoader[Batch]:
+    def _held_out(self, part: str) -> TweetLoader:
         rows = self.settings.rows_per_batch
         settings = replace(
             self.settings,
             tokens_per_batch=self.settings.tokens_per_batch * EVALUATION_FACTOR,
             rows_per_batch=rows and rows * EVALUATION_FACTOR,
         )
-        return tweet_loader(self.encoded[part], self.encoder, settings)
+        return tweet_loader(self.encoded[part], self.encoder, self.reader, settings)

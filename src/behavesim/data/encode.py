@@ -7,35 +7,11 @@ import numpy as np
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
+from behavesim.data.encoded import EncodedTweets, offsets_of
 from behavesim.data.features import Features
 from behavesim.data.task import BehaviourTask, Prompt
 from behavesim.data.tweets import tweets
 from behavesim.errors import UserError
-
-
-@dataclass(frozen=True)
-class EncodedTweets:
-    """Everything a batch needs, made once; row i of each field describes the same tweet."""
-
-    tokens: np.ndarray  # [all tokens] int32, rows one after another
-    offsets: np.ndarray  # [N + 1] int64
-    answer_length: np.ndarray  # [N] int64, tokens at a row's end that are the answer; 0 where it holds none
-    features: np.ndarray  # [N, F] float32
-    prior: np.ndarray  # [N] float32, log1p likes
-    likes: np.ndarray  # [N] float64, nan where unlabelled
-    images: Sequence[Sequence[str]]  # paths
-
-    def __len__(self) -> int:
-        return len(self.likes)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Text tokens of each row: [N]."""
-        return np.diff(self.offsets)
-
-    def text(self, row: int) -> np.ndarray:
-        """Token ids of one row, the answer included."""
-        return self.tokens[self.offsets[row] : self.offsets[row + 1]]
 
 
 @dataclass(frozen=True)
@@ -63,21 +39,27 @@ class TweetEncoder:
         found = (getattr(self.tokenizer, name, None) for name in names)
         return next((i for i in found if i is not None), 0)
 
-    def encode(self, frame: pl.DataFrame, *, training_seed: int | None = None) -> EncodedTweets:
-        """Encode rows of a table with media columns; `training_seed` as in `Features.transform`."""
+    def facts(self) -> str:
+        """All that decides what `encode` gives, but the tokenizer."""
+        features = self.features and self.features.to_dict()
+        return repr((self.task, features, self.max_length, self.answer_tokens))
+
+    def encode(self, frame: pl.DataFrame, statistics: np.ndarray | None = None) -> EncodedTweets:
+        """Encode rows of a prepared table; `statistics` as in `Features.transform`."""
         likes = frame["likes"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         rows, answer_length = self._token_rows(frame, likes)
         features, prior = np.zeros((len(likes), 0), np.float32), np.zeros(len(likes), np.float32)
         if self.features is not None:
-            features, prior = self.features.transform(frame, training_seed=training_seed)
+            features, prior = self.features.transform(frame, statistics)
         return EncodedTweets(
             tokens=np.concatenate(rows) if rows else np.zeros(0, np.int32),
-            offsets=np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
+            offsets=offsets_of([len(row) for row in rows]),
             answer_length=answer_length,
             features=features,
             prior=prior,
             likes=likes,
-            images=frame["images"].to_list(),
+            pictures=frame["images"].explode().drop_nulls().to_numpy().astype(np.int64),
+            picture_offsets=offsets_of(frame["images"].list.len().to_numpy()),
         )
 
     def read_answers(self, ids: Sequence[Sequence[int]]) -> np.ndarray:

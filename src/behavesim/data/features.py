@@ -1,5 +1,6 @@
 """A tweet as numbers: time, media, wording and what its account's past suggests."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from behavesim.data import accounts
-from behavesim.data.accounts import AccountStatistics
+from behavesim.data.accounts import AccountStatistics, FoldStatistics
 
 MEDIA_KINDS = ("none", "photo", "photos", "video", "gif", "mixed")
 TWO_PI = 2 * np.pi
@@ -71,33 +72,34 @@ class Features:
     scale: tuple[float, ...]
 
     @classmethod
-    def fit(cls, train: pl.DataFrame, seed: int) -> "Features":
-        """From labelled training rows."""
-        first, last = train["date"].min(), train["date"].max()
-        statistics = AccountStatistics.fit(train)
-        raw = _raw(train, first, last, statistics.out_of_fold(train, seed))
-        scale = raw.std(axis=0)
+    def fit(cls, chunks: Callable[[], Iterable[pl.DataFrame]], statistics: FoldStatistics) -> "Features":
+        """From labelled training rows, read twice in chunks, and their statistics."""
+        dates = pl.concat([chunk.select(first=pl.col("date").min(), last=pl.col("date").max()) for chunk in chunks()])
+        first, last = dates["first"].min(), dates["last"].max()
+        moments, start = Moments(), 0
+        for chunk in chunks():
+            moments.add(_raw(chunk, first, last, statistics.out_of_fold(chunk, start)))
+            start += chunk.height
+        scale = moments.deviation()
         # A column that never varied in training says nothing: scale 1 keeps it at its distance from the mean.
         scale[scale < 1e-6] = 1.0
-        return cls(first, last, statistics, tuple(raw.mean(axis=0).tolist()), tuple(scale.tolist()))
+        overall = statistics.overall_statistics()
+        return cls(first, last, overall, tuple(moments.mean.tolist()), tuple(scale.tolist()))
 
     @property
     def count(self) -> int:
         """Number of columns, F."""
         return len(self.mean)
 
-    def transform(self, frame: pl.DataFrame, *, training_seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def transform(self, frame: pl.DataFrame, statistics: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Standardised numbers [N, F] float32 and priors [N] float32 in log1p likes.
 
         Args:
             frame: rows to describe.
-            training_seed: given when `frame` holds the training rows that `fit` saw, whose statistics must then come
-                from the other folds.
+            statistics: [N, 4] of training rows, which must come from the other folds; None looks them up.
         """
-        if training_seed is None:
+        if statistics is None:
             statistics = self.statistics.lookup(frame)
-        else:
-            statistics = self.statistics.out_of_fold(frame, training_seed)
         raw = _raw(frame, self.first, self.last, statistics)
         standard = (raw - np.array(self.mean)) / np.array(self.scale)
         # Eight standard deviations: beyond, a number is an oddity of one row, not a signal.
@@ -120,6 +122,27 @@ class Features:
             tuple(values["mean"]),
             tuple(values["scale"]),
         )
+
+
+class Moments:
+    """Mean and variance of columns that arrive in chunks (Chan, Golub & LeVeque 1983)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = np.zeros(1)
+        self.squares = np.zeros(1)  # summed squared distances from the mean
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in [N, columns]."""
+        count, mean = len(values), values.mean(axis=0)
+        total, shift = self.count + count, mean - self.mean
+        self.squares = self.squares + ((values - mean) ** 2).sum(axis=0) + shift**2 * self.count * count / total
+        self.mean = self.mean + shift * count / total
+        self.count = total
+
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each column: [columns]."""
+        return np.sqrt(self.squares / self.count)
 
 
 def _raw(frame: pl.DataFrame, first: datetime, last: datetime, statistics: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ The text looks like Python, but is never evaluated: it comes from a spreadsheet.
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
 # Published media nest four deep; the bound keeps a hostile cell from exhausting the stack.
@@ -57,37 +57,36 @@ class Media:
         return kinds.pop().value
 
 
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    position: int
-
-
 class _Call(NamedTuple):
     name: str
     arguments: dict[str, Any]
-    position: int
+    at: int  # token
 
 
 class _FaultError(Exception):
     """The text leaves the grammar; the message is the `problem`."""
 
 
-# Possessive quantifiers (`*+`): an unclosed quote must cost one pass over the text, not one per character.
+# Group 1 is the token. What is no token takes the rest of the text, so that many unclosed quotes cost one pass, not one
+# each; possessive quantifiers (`*+`) keep that pass from being repeated.
 _TOKEN = re.compile(
-    r"""\s*+(?:
-        (?P<sign>[\[\](),=])
-      | (?P<string>'(?:[^'\\]++|\\.)*+'|"(?:[^"\\]++|\\.)*+")
-      | (?P<name>[A-Za-z_]\w*+)
-      | (?P<number>[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?)
-    )""",
+    r"""\s*+(?:(
+        [\[\](),=]
+      | '[^'\\]*+(?:\\.[^'\\]*+)*+' | "[^"\\]*+(?:\\.[^"\\]*+)*+"
+      | [A-Za-z_]\w*+
+      | [+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?
+    )|.*+)""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-_SPACE = re.compile(r"\s*+")
+_SPACE = re.compile(r"\s*+", re.ASCII)
+# A token's kind by its first character; any other begins a name.
+_KINDS = {"": "none", **dict.fromkeys("[](),=", "sign"), **dict.fromkeys("'\"", "string")}
+_KINDS |= dict.fromkeys("+-.0123456789", "number")
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "\\": "\\", "'": "'", '"': '"'}
 _CONSTANTS = {"None": None, "True": True, "False": False}
 _URLS = {"Photo": ("fullUrl", "previewUrl"), "Video": ("thumbnailUrl",), "Gif": ("thumbnailUrl",)}
+_ITEM_KINDS = {"Photo": MediaKind.PHOTO, "Video": MediaKind.VIDEO, "Gif": MediaKind.GIF}
 _KNOWN_CALLS = {*_URLS, "VideoVariant"}
 
 
@@ -100,76 +99,70 @@ def _unescape_one(match: re.Match[str]) -> str:
     return match[0] if point > 0x10FFFF or 0xD800 <= point <= 0xDFFF else chr(point)
 
 
-def _found(text: str) -> str:
-    return repr(text if len(text) <= 24 else text[:24] + "…") if text else "the end"
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    at = 0
-    while match := _TOKEN.match(text, at):
-        kind = match.lastgroup or ""
-        yield _Token(kind, match[kind], match.start(kind))
-        at = match.end()
-    at = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # matches the empty string too
-    while True:
-        yield _Token("end" if at == len(text) else "other", text[at : at + 24], at)
-
-
 class _Parser:
     """Recursive descent with one token of look-ahead."""
 
     def __init__(self, text: str) -> None:
-        self.tokens = _tokens(text)
-        self.now = next(self.tokens)
+        self.text = text.rstrip()
+        # The last is '', the end; before it stands another '' where the text leaves off being tokens.
+        self.tokens: list[str] = _TOKEN.findall(self.text)
+        self.at = 0
         self.items: list[MediaItem] = []
         self.problem: str | None = None
 
-    def note(self, position: int, problem: str) -> None:
+    def place(self, at: int) -> tuple[int, str]:
+        """Character and text of a token; looked for only when there is a problem to tell."""
+        match = next(islice(_TOKEN.finditer(self.text), at, None))
+        start = _SPACE.match(self.text, match.start()).end()  # type: ignore[union-attr]  # matches '' too
+        return start, self.text[start : match.end()]
+
+    def note(self, at: int, problem: str) -> None:
         """Keep the first problem: later ones may only follow from it."""
-        self.problem = self.problem or f"character {position}: {problem}"
+        self.problem = self.problem or f"character {self.place(at)[0]}: {problem}"
 
     def fault(self, expected: str) -> _FaultError:
-        return _FaultError(f"character {self.now.position}: found {_found(self.now.text)}, expected {expected}")
+        start, text = self.place(self.at)
+        return _FaultError(f"character {start}: found {_found(text)}, expected {expected}")
 
     def take(self, sign: str) -> bool:
         """Step over `sign` if it stands here (a string token keeps its quotes, so it never equals a sign)."""
-        if self.now.text != sign:
+        if self.tokens[self.at] != sign:
             return False
-        self.now = next(self.tokens)
+        self.at += 1
         return True
 
     def expect(self, sign: str, expected: str) -> None:
-        if not self.take(sign):
+        if self.tokens[self.at] != sign:
             raise self.fault(expected)
+        self.at += 1
 
     def media(self) -> None:
         if not self.take("None"):
             self.expect("[", "'['")
             while not self.take("]"):
-                position = self.now.position
-                self.add(self.value(1), position)
+                at = self.at
+                self.add(self.value(1), at)
                 if not self.take(","):
                     self.expect("]", "',' or ']'")
                     break
-        if self.now.kind != "end":
+        if self.at < len(self.tokens) - 1:
             raise self.fault("the end")
 
     def value(self, depth: int) -> Any:
-        token = self.now
+        token = self.tokens[self.at]
+        kind = _KINDS.get(token[:1], "name")
         if depth > MAX_DEPTH:
-            raise _FaultError(f"character {token.position}: nested deeper than {MAX_DEPTH}")
-        if token.kind == "string":
-            self.now = next(self.tokens)
-            return _ESCAPE.sub(_unescape_one, token.text[1:-1]) if "\\" in token.text else token.text[1:-1]
-        if token.kind == "number":
-            self.now = next(self.tokens)
-            return float(token.text)  # int() refuses more than 4,300 digits
-        if token.kind == "name":
-            self.now = next(self.tokens)
-            return _CONSTANTS[token.text] if token.text in _CONSTANTS else self.call(token, depth)
-        if self.take("["):
+            raise _FaultError(f"character {self.place(self.at)[0]}: nested deeper than {MAX_DEPTH}")
+        if kind == "none" or (kind == "sign" and token != "["):
+            raise self.fault("a value")
+        self.at += 1
+        if kind == "string":
+            return _ESCAPE.sub(_unescape_one, token[1:-1]) if "\\" in token else token[1:-1]
+        if kind == "number":
+            return float(token)  # int() refuses more than 4,300 digits
+        if kind == "sign":
             return self.list(depth)
-        raise self.fault("a value")
+        return _CONSTANTS[token] if token in _CONSTANTS else self.call(token, depth)
 
     def list(self, depth: int) -> list[Any]:
         values = []
@@ -180,33 +173,33 @@ class _Parser:
                 break
         return values
 
-    def call(self, name: _Token, depth: int) -> _Call:
-        if name.text not in _KNOWN_CALLS:
-            self.note(name.position, f"unknown media object {_found(name.text)}")
+    def call(self, name: str, depth: int) -> _Call:
+        call = _Call(name, {}, self.at - 1)
+        if name not in _KNOWN_CALLS:
+            self.note(call.at, f"unknown media object {_found(name)}")
         self.expect("(", "'('")
-        arguments: dict[str, Any] = {}
         while not self.take(")"):
-            key = self.now
-            if key.kind != "name":
+            key = self.tokens[self.at]
+            if _KINDS.get(key[:1], "name") != "name":
                 raise self.fault("a keyword or ')'")
-            self.now = next(self.tokens)
+            self.at += 1
             self.expect("=", "'='")
-            arguments[key.text] = self.value(depth + 1)
+            call.arguments[key] = self.value(depth + 1)
             if not self.take(","):
                 self.expect(")", "',' or ')'")
                 break
-        return _Call(name.text, arguments, name.position)
+        return call
 
-    def add(self, value: Any, position: int) -> None:
+    def add(self, value: Any, at: int) -> None:
         """Turn one element of the outer list into an item, if it is one."""
         if not isinstance(value, _Call) or value.name not in _URLS:
-            return self.note(position, "expected Photo(…), Video(…) or Gif(…)")
+            return self.note(at, "expected Photo(…), Video(…) or Gif(…)")
         urls = tuple(url for key in _URLS[value.name] if (url := self.checked(value, key, str)))
         duration = self.checked(value, "duration", float) if value.name == "Video" else None
         if duration is not None and not 0 <= duration < math.inf:
-            self.note(position, f"duration {duration} is not a number of seconds")
+            self.note(at, f"duration {duration} is not a number of seconds")
             duration = None
-        self.items.append(MediaItem(MediaKind(value.name.lower()), urls, duration))
+        self.items.append(MediaItem(_ITEM_KINDS[value.name], urls, duration))
         return None
 
     def checked(self, call: _Call, key: str, kind: type) -> Any:
@@ -214,8 +207,12 @@ class _Parser:
         value = call.arguments.get(key)
         if value is None or isinstance(value, kind):
             return value
-        self.note(call.position, f"{call.name}.{key} is not {'text' if kind is str else 'a number'}")
+        self.note(call.at, f"{call.name}.{key} is not {'text' if kind is str else 'a number'}")
         return None
+
+
+def _found(text: str) -> str:
+    return repr(text if len(text) <= 24 else text[:24] + "…") if text else "the end"
 
 
 def parse_media(text: str | None) -> Media:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from filelock import FileLock
 
-from behavesim.data.pictures import PALETTES, SUBJECTS, draw_picture
+from behavesim.data.sample_pictures import PALETTES, SUBJECTS, draw_picture
 from behavesim.data.sample_text import CUES, MAX_CUES, TOPICS, write_media, write_text
 from behavesim.errors import UserError
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from behavesim.data.media import Media, parse_media
@@ -23,7 +24,11 @@ class Tweet:
 
 
 def with_media(frame: pl.DataFrame) -> pl.DataFrame:
-    """The table's frame with `media_kind`, `media_count` and `duration` (seconds, null without a video)."""
+    """The table's frame with what its column `media` shows.
+
+    Adds `media_items` (a list of kind, urls and duration, in order), `media_kind`, `media_count` and `duration`
+    (seconds, of the first item that has one, or null).
+    """
     parsed = [parse_media(text) for text in frame["media"]]
     faults = [media.problem for media in parsed if media.problem]
     if faults:
@@ -31,10 +36,32 @@ def with_media(frame: pl.DataFrame) -> pl.DataFrame:
             "%s media cells are read as far as they follow the published form; the first: %s", len(faults), faults[0]
         )
     return frame.with_columns(
+        _items(parsed).alias("media_items"),
         pl.Series("media_kind", [media.kind for media in parsed], dtype=pl.String),
         pl.Series("media_count", [len(media.items) for media in parsed], dtype=pl.Int64),
         pl.Series("duration", [_duration(media) for media in parsed], dtype=pl.Float64),
     )
+
+
+def _items(parsed: list[Media]) -> pl.Series:
+    """List(Struct(kind, urls, duration)), put together from flat columns: polars takes nested lists far slower."""
+    items = [item for media in parsed for item in media.items]
+    urls = pl.Series([url for item in items for url in item.urls], dtype=pl.String)
+    columns = {
+        "kind": pl.Series([item.kind.value for item in items], dtype=pl.String),
+        "urls": _lists(urls, [len(item.urls) for item in items]),
+        "duration": pl.Series([item.duration for item in items], dtype=pl.Float64),
+    }
+    return _lists(pl.DataFrame(columns).to_struct(), [len(media.items) for media in parsed])
+
+
+def _lists(values: pl.Series, lengths: list[int]) -> pl.Series:
+    """The values cut into lists of these lengths."""
+    numbers = pl.int_range(len(lengths), eager=True)
+    owners = pl.Series(np.repeat(numbers.to_numpy(), lengths))
+    lists = pl.DataFrame({"owner": owners, "values": values}).group_by("owner", maintain_order=True).agg("values")
+    every = pl.DataFrame({"owner": numbers}).join(lists, on="owner", how="left", maintain_order="left")
+    return every["values"].fill_null([])
 
 
 def _duration(media: Media) -> float | None:

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from behavesim.errors import UserError
 from behavesim.models.binning import LikesBins
 from behavesim.models.family_check import check_family
 from behavesim.models.git import GitModel
@@ -18,8 +20,9 @@ from behavesim.models.lora import add_lora
 from behavesim.models.pretrained import pretrained_llm, shape_of
 from behavesim.models.projector import LinearProjector, MetadataProjector, MlpProjector, Resampler
 from behavesim.models.regression_head import RegressionHead
+from behavesim.models.stored import StoredStates
 from behavesim.models.text_head import Answering, TextHead
-from behavesim.models.trainable import set_trainable
+from behavesim.models.trainable import PARTS, set_trainable
 from behavesim.models.vision import VisionTower, named_shape, pretrained_tower, shaped_tower
 
 
@@ -33,10 +36,17 @@ class DataFacts:
     eos_ids: Sequence[int] | None  # None: those of the language model's configuration
     pad_id: int
     answering: Answering
+    # Tokens and width of states that are stored for each picture; None: pictures go through a tower.
+    image_states: tuple[int, int] | None = None
 
 
 def git_tiny(*, vision: Mapping[str, int], llm: Mapping[str, Any], facts: DataFacts, **settings: Any) -> GitModel:
-    """A small GIT-LLM with random weights; settings as in `conf/model/git_tiny.yaml`."""
+    """A small GIT-LLM with random weights; settings as in `conf/model/git_tiny.yaml`.
+
+    Raises:
+        UserError: see `_tower`.
+    """
+    tower = _tower({"vision": vision}, facts, settings["train"])
     shape = {
         "model_type": "llama",
         "vocab_size": facts.vocab_size,
@@ -47,7 +57,7 @@ def git_tiny(*, vision: Mapping[str, int], llm: Mapping[str, Any], facts: DataFa
         "max_position_embeddings": 2048,
         "tie_word_embeddings": True,
     }
-    return _composed(shaped_tower(**vision), random_llm(llm_config(shape)), facts, **settings)
+    return _composed(tower, random_llm(llm_config(shape)), facts, **settings)
 
 
 def git_hf(
@@ -66,25 +76,61 @@ def git_hf(
     Args:
         llm: a Hugging Face id or a folder.
         llm_shape: `config.json` of random weights, `model_type` included; None reads that of `llm`.
-        vision: `name` of open_clip, `weights` (tag or file), and for random weights `shape` (of `shaped_tower`).
+        vision: `name` of open_clip, `weights` (tag or file), and for random weights `shape` (of `shaped_tower`);
+            unread where `facts` has stored states.
         pretrained: with the published weights; otherwise the same shapes with random ones.
         weights_dtype: in which the language model's weights are kept.
         quantization: `none`, or `nf4` for four bits.
         facts: what the data decides.
         settings: of `_composed`.
+
+    Raises:
+        UserError: see `_tower`, `pretrained_tower`, `pretrained_llm` and `check_family`.
     """
+    tower = _tower({"vision": vision, "pretrained": pretrained}, facts, settings["train"])
     if pretrained:
-        tower = pretrained_tower(vision["name"], vision["weights"])
         language_model = pretrained_llm(llm, dtype=weights_dtype, quantization=quantization)
     else:
-        tower = shaped_tower(**(vision["shape"] or named_shape(vision["name"])))
         language_model = random_llm(llm_config(llm_shape or shape_of(llm)), dtype=weights_dtype)
     check_family(language_model)
     return _composed(tower, language_model, facts, **settings)
 
 
+def vision_tower(model: Mapping[str, Any]) -> VisionTower:
+    """The tower of a `model` node, of which `vision` and, for a published one, `pretrained` are read.
+
+    Raises:
+        UserError: see `pretrained_tower` and `named_shape`.
+    """
+    vision = model["vision"]
+    # Whoever stores the states of a frozen tower trains the same model without it. So a tower takes nothing from the
+    # random numbers that the other parts and dropout draw: it has a generator's state of its own. The default one is
+    # seeded alone, since `torch.manual_seed` would seed GPUs too, whose states this block does not bring back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(torch.randint(2**31, (), device="cpu")))
+        if "name" not in vision:
+            return shaped_tower(**vision)
+        if model["pretrained"]:
+            return pretrained_tower(vision["name"], vision["weights"])
+        return shaped_tower(**(vision["shape"] or named_shape(vision["name"])))
+
+
+def _tower(model: Mapping[str, Any], facts: DataFacts, train: Sequence[str]) -> VisionTower | StoredStates:
+    """The tower, or what stands in for it where the states of pictures are stored.
+
+    Raises:
+        UserError: a tower that is not there is to train.
+    """
+    if facts.image_states is None:
+        return vision_tower(model)
+    if "vision" in train:
+        others = ", ".join(part for part in PARTS if part != "vision")
+        raise UserError(f"model.train: found vision with data.image_features; accepted: {others}")
+    return StoredStates(*facts.image_states)
+
+
 def _composed(
-    tower: VisionTower,
+    tower: VisionTower | StoredStates,
     llm: PreTrainedModel,
     facts: DataFacts,
     *,

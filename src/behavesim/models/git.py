@@ -11,6 +11,7 @@ from behavesim.models import llm as decoder
 from behavesim.models.generation import Choose, generate, greedy
 from behavesim.models.head import Head, Hidden, Targets
 from behavesim.models.sequence import pack
+from behavesim.models.stored import StoredStates
 from behavesim.models.vision import VisionTower
 
 
@@ -28,7 +29,7 @@ class GitModel(nn.Module):
     `models/mask.py`.
 
     Args:
-        vision: pictures [N, 3, S, S] → token states [N, I, width].
+        vision: pictures [N, 3, S, S] → token states [N, I, width], or token states as they are.
         projector: token states → embeddings [N, I, D].
         llm: any causal LM of transformers, see `models/llm.py`.
         head: what is read from the language model.
@@ -43,7 +44,7 @@ class GitModel(nn.Module):
     def __init__(
         self,
         *,
-        vision: VisionTower,
+        vision: VisionTower | StoredStates,
         projector: nn.Module,
         llm: PreTrainedModel,
         head: Head,
@@ -72,10 +73,11 @@ class GitModel(nn.Module):
         """Image tokens placed in their rows.
 
         Args:
-            pixel_values: [N, 3, S, S], only pictures that exist.
-            image_slot: [N] int64, row × frames + frame of each picture. None: every row has its pictures in order,
-                `pixel_values` being [B, F, 3, S, S] with F up to `frames`, or [B, 3, S, S], which are no frames and
-                get no frame embedding, as in the reference.
+            pixel_values: [N, 3, S, S], only pictures that exist, or [N, I, width], their token states, where `vision`
+                is `StoredStates`.
+            image_slot: [N] int64, row × frames + frame of each picture. None, for pictures alone: every row has its
+                own in order, `pixel_values` being [B, F, 3, S, S] with F up to `frames`, or [B, 3, S, S], which are
+                no frames and get no frame embedding, as in the reference.
             rows: B.
 
         Returns:
@@ -96,6 +98,8 @@ class GitModel(nn.Module):
 
     def _every_image(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """`image_tokens` of pictures in order, none missing."""
+        if pixel_values.ndim < 4:
+            raise ValueError(f"pixel_values of shape {list(pixel_values.shape)} are no pictures and need image_slot")
         given = pixel_values.shape[1] if pixel_values.ndim == 5 else 1
         if given > self.frames:
             raise ValueError(f"pixel_values hold {given} frames, the model knows {self.frames}")
@@ -106,7 +110,7 @@ class GitModel(nn.Module):
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
 
     def _states(self, pixel_values: Tensor) -> Tensor:
-        """Token states of pictures; a frozen tower keeps nothing for a backward pass."""
+        """Token states of pictures, or themselves; a frozen tower keeps nothing for a backward pass."""
         if any(parameter.requires_grad for parameter in self.vision.parameters()):
             return self.vision(pixel_values)
         with torch.inference_mode():

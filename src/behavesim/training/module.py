@@ -65,6 +65,8 @@ class LikesModule(lightning.LightningModule):
         warmup: float = 0.0,
         schedule: str = "constant",
         data_digest: str = "",
+        batch_plan: str = "",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -72,8 +74,19 @@ class LikesModule(lightning.LightningModule):
         self.warmup = warmup
         self.schedule = schedule
         self.data_digest = data_digest
+        self.batch_plan = batch_plan
+        self.seed = seed
         self.test_table: dict[str, np.ndarray] = {}
         self._predictions = Predictions()
+
+    def on_train_batch_start(self, _batch: Batch, index: int) -> None:
+        """Make what the step draws, such as dropout, a function of its place in training alone.
+
+        A resumed run then draws what an uninterrupted one does, on every device and rank, without random states in
+        the checkpoint; nothing else that draws, such as a validation, can shift it.
+        """
+        place = (self.seed, self.trainer.current_epoch, index, self.trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Loss of one batch."""
@@ -135,11 +148,6 @@ class LikesModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random state, so that dropout goes on where it stopped, and which rows were trained on."""
+        """Keep which rows were trained on, and in which batches."""
         checkpoint["data_digest"] = self.data_digest
-        checkpoint["random_state"] = torch.get_rng_state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the random state up again."""
-        if "random_state" in checkpoint:
-            torch.set_rng_state(checkpoint["random_state"].cpu())
+        checkpoint["batch_plan"] = self.batch_plan

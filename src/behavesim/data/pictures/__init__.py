@@ -1,0 +1,1 @@
+"""Pictures of tweets: from links, files and stored features to what a batch holds."""
