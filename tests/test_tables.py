@@ -110,8 +110,10 @@ def test_a_table_is_prepared_once_for_each_content(given, tmp_path):
 def test_a_prepared_folder_is_taken_as_it_is(given, tmp_path):
     table = given(["3", "x", None], on_bad_row="skip").table
     cfg = OmegaConf.create({"paths": {"output": str(tmp_path / "other")}, "data": {"on_bad_row": "error"}})
-    found = tables.prepared(cfg, table.folder, image_column=None, image_size=16, labelled=True)
+    found = tables.prepared(cfg, table.folder, image_column=None, image_size=None, labelled=True)
     assert found.folder == table.folder
     assert tables.usable(cfg, found, table.folder, labelled=True).frame("row")["row"].to_list() == [2]
     with pytest.raises(UserError, match=r"data.image_column: found a with the prepared table .*; accepted: null"):
-        tables.prepared(cfg, table.folder, image_column="a", image_size=16, labelled=True)
+        tables.prepared(cfg, table.folder, image_column="a", image_size=None, labelled=True)
+    with pytest.raises(UserError, match=r"data.image_size: found 8 with the prepared table .*; accepted: null"):
+        tables.prepared(cfg, table.folder, image_column=None, image_size=8, labelled=True)

@@ -9,6 +9,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +22,7 @@ PACKAGE = Path(__file__).parent
 # The wheel carries conf/ inside the package; a checkout has it beside src/.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 USER_ERROR = 2
+INTERRUPTED = 130  # as shells have it
 
 
 def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
@@ -44,6 +46,9 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
             hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
         except (HydraException, OmegaConfBaseException) as error:
             if full_error == "1":
                 raise
@@ -88,10 +93,24 @@ def _tell_jobs_apart(cfg: DictConfig) -> None:
 
 
 def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
-    """`data.path=FILE` alone means `data=tweets` in training, whose default is the sample."""
+    """`data.path=FILE` alone means `data=tweets` in training, whose default is the sample; odd values are quoted."""
     has_path = any(argument.startswith("data.path=") for argument in arguments)
     chooses = any(argument.startswith(("data=", "+data=", "++data=")) for argument in arguments)
-    return [*arguments, "data=tweets"] if name == "train" and has_path and not chooses else list(arguments)
+    quoted = [_quoted(argument) for argument in arguments]
+    return [*quoted, "data=tweets"] if name == "train" and has_path and not chooses else quoted
+
+
+def _quoted(argument: str) -> str:
+    """The argument with its value in quotes where Hydra's grammar has no place for it, as for `tweets (1).csv`."""
+    key, sign, value = argument.partition("=")
+    if argument.startswith("-") or not sign or not value:
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+        return argument
+    except HydraException:
+        escaped = value.replace("\\'", "\\\\'").replace("'", "\\'")
+        return f"{key}='{escaped}'"
 
 
 def override_problems(name: str, overrides: Sequence[str]) -> list[str]:

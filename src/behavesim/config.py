@@ -5,6 +5,7 @@ imported: this file knows plain types alone.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -62,7 +63,9 @@ def _line(values: Mapping[str, Any], schema: type[Node], problem: dict[str, Any]
     if problem["type"] == "missing" or problem.get("input") == MISSING:
         place = ".".join(str(part) for part in (*_path_parts(values, problem["loc"][:-1]), problem["loc"][-1]))
         return f"{place}: found nothing; accepted: a value, there is no default"
-    accepted = problem["msg"].removeprefix("Input should be ").removeprefix("Value should have ")
+    accepted = re.sub("^(Input should be|Value should have|Value error,) ", "", problem["msg"])
+    if problem["type"] == "string_pattern_mismatch":
+        accepted = "a name without slashes and quotes that starts with no dot"
     return f"{key}: found {problem['input']!r}; accepted: {accepted}"
 
 

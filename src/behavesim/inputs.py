@@ -76,7 +76,8 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
 
 def encoded_folder(cfg: DictConfig) -> Path:
     """Where a run keeps its encoded rows while it lasts."""
-    return Path(cfg.paths.output) / "encoded"
+    # A dry run must not take the place of what an interrupted run left to go on with.
+    return Path(cfg.paths.output) / ("encoded_dry_run" if cfg.get("dry_run") else "encoded")
 
 
 def split_settings(data: DictConfig) -> SplitSettings:
@@ -102,7 +103,9 @@ def _workers(given: int | None, decodes: bool) -> int:
     """Processes that load batches: as given, or as many as help. Without pictures a batch costs less than its way."""
     if given is not None or not decodes:
         return given or 0
-    return max(1, min(8, len(os.sched_getaffinity(0)) - 1))
+    # macOS does not tell which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, cores - 1))
 
 
 def _image_tokens(model: Mapping[str, Any], reader: PictureReader) -> int:
@@ -132,7 +135,12 @@ def picture_reader(cfg: DictConfig, table: PreparedTable, size: int) -> PictureR
             )
         log.info("%s: features of %s of %s rows", cfg.data.image_features, f"{known:,}", f"{len(table):,}")
         return StoredFeatures(store)
-    return StoredPictures(table, size) if cfg.data.get("use_images", True) else Blind()
+    if not cfg.data.get("use_images", True):
+        return Blind()
+    stored = table.manifest.options.get("size", size)
+    if table.pictures and stored < size:
+        log.info("%s: pictures of %s pixels, the model's tower sees %s", table.manifest.source, stored, size)
+    return StoredPictures(table, size)
 
 
 def vision_shape(model: Mapping[str, Any]) -> Mapping[str, Any]:

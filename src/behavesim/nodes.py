@@ -71,7 +71,7 @@ class Data(Node):
     sample: Sample | None
     image_column: str | None
     use_images: bool
-    image_size: Count
+    image_size: Count | None
     image_features: str | None
     on_bad_row: BadRowPolicy
     split: Literal["random", "unseen_time", "unseen_company"]

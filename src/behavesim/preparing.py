@@ -1,15 +1,17 @@
 """What `prepare` does: a table with its pictures, and what it says of them."""
 
+import shlex
 from pathlib import Path
+from typing import get_args
 
 from omegaconf import DictConfig
 
-from behavesim.data import prepare
-from behavesim.data.manifest import FILE as MANIFEST
 from behavesim.data.parts import PictureSettings
 from behavesim.data.pictures.download import DownloadSettings
 from behavesim.data.pictures.origins import ColumnPictures, DownloadedPictures, FolderPictures, NoPictures, Origin
+from behavesim.data.prepare import Job, prepare_if_needed
 from behavesim.data.prepared import FEATURES, MISSING, REJECTED, PreparedTable
+from behavesim.data.split import SplitKind
 from behavesim.log import log, print_table
 
 
@@ -18,17 +20,10 @@ def table(cfg: DictConfig) -> PreparedTable:
     folder = Path(cfg.paths.data) / cfg.name
     pictures = PictureSettings(cfg.image_size, cfg.image_quality, round(cfg.max_megapixels * 1e6))
     shares = {"validation": cfg.validation, "test": cfg.test, "split_seed": cfg.split_seed}
-    known = _written(folder)
-    found = prepare.prepare(prepare.Job(Path(cfg.source), folder, origin(cfg), pictures, **shares))
-    if known is not None and known == _written(folder):
+    prepared = prepare_if_needed(Job(Path(cfg.source), folder, origin(cfg), pictures, **shares))
+    if not prepared.written:
         log.info("%s is up to date", folder)
-    return found
-
-
-def _written(folder: Path) -> int | None:
-    """When the folder's manifest was written; None without one."""
-    path = folder / MANIFEST
-    return path.stat().st_mtime_ns if path.exists() else None
+    return prepared.table
 
 
 def origin(cfg: DictConfig) -> Origin:
@@ -59,7 +54,10 @@ def print_counts(cfg: DictConfig, table: PreparedTable) -> None:
     print_table(f"{cfg.source} → {table.folder}", ("", "count"), [(names[key], counts[key]) for key in names])
     columns = ("split", "train", "validation", "test", "copies left out", "test from")
     rows = [(r.kind, *(r.rows[part] for part in columns[1:4]), r.dropped, r.test_from) for r in table.manifest.splits]
-    print_table("Splits", columns, rows)
+    if rows:
+        print_table("Splits", columns, rows)
+    for kind in sorted(set(get_args(SplitKind)) - {record.kind for record in table.manifest.splits}):
+        log.info("%s: too few labelled rows, companies or dates for this split", kind)
     again = " (retry_failed=true asks for them again)" if cfg.media == "download" else ""
     for name, what in ((REJECTED, "rejected rows"), (MISSING, "pictures that could not be had")):
         if counts[name]:
@@ -67,8 +65,10 @@ def print_counts(cfg: DictConfig, table: PreparedTable) -> None:
 
 
 def print_next(cfg: DictConfig, table: PreparedTable) -> None:
-    """The command that trains on the table."""
-    features = f" data.image_features={table.folder / FEATURES}" if cfg.features else ""
-    if cfg.features and "vision" in cfg.model.train:
-        features += f" 'model.train=[{','.join(part for part in cfg.model.train if part != 'vision')}]'"
-    log.info("python -m behavesim.train data.path=%s%s", table.folder, features)
+    """The command that trains on the table, if it can be trained on."""
+    if not table.manifest.splits:
+        return
+    log.info("python -m behavesim.train %s", shlex.quote(f"data.path={table.folder}"))
+    if cfg.features:
+        features = shlex.quote(f"data.image_features={table.folder / FEATURES}")
+        log.info("or with %s, the same model= settings as here and no vision in model.train", features)

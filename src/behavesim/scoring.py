@@ -50,7 +50,9 @@ def table_of(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool)
         if given is not None and given not in next(read_source(path, 1)).columns:
             log.info("%s has no column %s: read without pictures", path, given)
             given = None
-    return prepared(cfg, path, image_column=given, image_size=trained["image_size"], labelled=labelled)
+    return prepared(
+        cfg, path, image_column=given, image_size=None if path.is_dir() else trained["image_size"], labelled=labelled
+    )
 
 
 def reader_of(cfg: DictConfig, artifact: Artifact, table: PreparedTable) -> PictureReader:

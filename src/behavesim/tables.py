@@ -19,12 +19,13 @@ from behavesim.log import log
 
 LISTED = "rejected_rows.csv"
 # Of pictures that a table names, once they are in the cache; `prepare` lets its user choose.
+IMAGE_SIZE = 336
 QUALITY = 90
 MAX_PIXELS = 50_000_000
 
 
 def prepared(
-    cfg: DictConfig, path: Path, *, image_column: str | None, image_size: int, labelled: bool
+    cfg: DictConfig, path: Path, *, image_column: str | None, image_size: int | None, labelled: bool
 ) -> PreparedTable:
     """The prepared table at `path`, or of the file at `path`: the latter lies in a cache by its content.
 
@@ -32,7 +33,7 @@ def prepared(
         cfg: its `paths` say where the cache is.
         path: a folder that `prepare` wrote, or a table.
         image_column: of a table, names pictures.
-        image_size: of a table's pictures, most pixels of the shorter side.
+        image_size: of a table's pictures, most pixels of the shorter side; None: `IMAGE_SIZE`.
         labelled: whether likes are needed.
 
     Raises:
@@ -41,10 +42,12 @@ def prepared(
     if path.is_dir():
         if image_column is not None:
             raise UserError(f"data.image_column: found {image_column} with the prepared table {path}; accepted: null")
+        if image_size is not None:
+            raise UserError(f"data.image_size: found {image_size} with the prepared table {path}; accepted: null")
         return PreparedTable(path)
     origin = ColumnPictures(image_column, path.absolute().parent) if image_column else NoPictures()
     cache = Path(cfg.paths.data) / "cache"
-    job = Job(path, cache, origin, PictureSettings(image_size, QUALITY, MAX_PIXELS), labelled=labelled)
+    job = Job(path, cache, origin, PictureSettings(image_size or IMAGE_SIZE, QUALITY, MAX_PIXELS), labelled=labelled)
     facts = [file_hash(path), job.options(), image_column and str(origin.folder)]
     name = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
     return prepare(replace(job, folder=cache / name))
@@ -81,15 +84,15 @@ def usable(cfg: DictConfig, table: PreparedTable, source: Path, *, labelled: boo
 
 
 def unique_ids(table: PreparedTable, key: str) -> None:
-    """Whether `id` tells the rows apart, as features of pictures need it.
+    """Whether `id` tells the rows that have one apart, as features of pictures need it.
 
     Raises:
         UserError: it does not; `key` is what asks for it.
     """
-    hashes = np.concatenate([chunk["id"].hash().to_numpy() for chunk in table.all().chunks("id")] or [[]])
+    hashes = np.concatenate([chunk["id"].drop_nulls().hash().to_numpy() for chunk in table.all().chunks("id")] or [[]])
     repeated = len(hashes) - len(np.unique(hashes))
     if repeated:
-        where = f"{table.folder}, column id: found {repeated:,} of {len(table):,} rows with the id of another row"
+        where = f"{table.manifest.source}, column id: found {repeated:,} ids that stood in an earlier row already"
         raise UserError(f"{key}: {where}; accepted: a table in which each id stands once")
 
 

@@ -28,7 +28,8 @@ def write_features(cfg: DictConfig, table: PreparedTable) -> None:
     Raises:
         UserError: the table has no pictures, or the tower's weights are not to be had.
     """
-    if table.pictures == 0:
+    frame = table.all().frame("id", "images").explode("images").drop_nulls("images")
+    if frame.is_empty():
         raise UserError(f"features: {table.folder} holds no pictures; accepted: media=download, folder or column")
     unique_ids(table, "features")
     path, facts = table.folder / FEATURES, _facts(OmegaConf.to_container(cfg.model, resolve=True), cfg.seed)
@@ -41,7 +42,7 @@ def write_features(cfg: DictConfig, table: PreparedTable) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tower = vision_tower(OmegaConf.to_container(cfg.model, resolve=True)).eval().to(device)
     reader = StoredPictures(table, tower.image_size)
-    frame = table.all().frame("id", "images").explode("images").drop_nulls("images")
+    known.unlink(missing_ok=True)  # until the new file is whole, none is certified
     with FeatureWriter(path, rows=frame.height, tokens=tower.tokens, width=tower.width) as writer:
         for part in track(list(frame.iter_slices(_AT_ONCE)), "features", disable=not os.isatty(2)):
             pixels = torch.from_numpy(np.stack([reader.load(index) for index in part["images"]]))

@@ -66,6 +66,15 @@ def test_a_loader_yields_every_row_of_its_part_once(data, part):
     assert pictures == (frame["images"].list.len() > 0).sum() > 0
 
 
+def test_rows_are_encoded_anew_where_the_pictures_of_late_rows_have_changed(build, sample_table, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "CHUNK", 20)
+    late = StoredPictures(sample_table, 16)
+    late.facts = "others"
+    late.lists = lambda frame: frame["images"] if 0 in frame["row"] - 2 else Blind().lists(frame)
+    found = [build(reader=reader, folder=tmp_path / "run").encoded["train"] for reader in (None, late)]
+    assert found[0].picture_counts[20:].sum() > 0 == found[1].picture_counts[40:].sum()
+
+
 def test_each_epoch_holds_the_training_rows_in_another_order(data):
     class Trainer:
         world_size, global_rank, overfit_batches, current_epoch = 1, 0, 0, 0

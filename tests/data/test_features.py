@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from behavesim.data import features as features_module
 from behavesim.data.accounts import FOLDS, NAMES, STRENGTH, AccountStatistics, FoldStatistics
-from behavesim.data.features import MEDIA_KINDS, Features, Moments
+from behavesim.data.features import MEDIA_KINDS, Features
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tweets import tweets
 
@@ -130,21 +130,6 @@ def test_other_rows_likes_do_reach_a_row():
     more = frame.with_columns(likes=pl.Series([10] * 29 + [10**6]))
     change = out_of_fold(more)[:, 0] - out_of_fold(frame)[:, 0]
     assert change[-1] == pytest.approx(0, abs=1e-12) and (change[2:29:3] > 0.1).sum() >= 6
-
-
-VALUES = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
-
-
-@given(st.lists(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=9), min_size=1, max_size=6))
-def test_moments_are_those_of_numpy(chunks):
-    moments = Moments()
-    for chunk in chunks:
-        moments.add(np.array(chunk))
-    values = np.concatenate([np.array(chunk) for chunk in chunks])
-    scale = np.abs(values).max() + 1
-    assert moments.count == len(values)
-    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-9, atol=1e-12 * scale)
-    np.testing.assert_allclose(moments.deviation(), values.std(axis=0), rtol=1e-6, atol=1e-7 * scale)
 
 
 @pytest.mark.parametrize("lengths", [[1] * 50, [7] * 20, [199]])

@@ -63,7 +63,7 @@ def test_whole_numbers_of_a_spreadsheet_are_judged_by_the_whole_column(tmp_path)
         ("t.csv", None, "no such file"),
         ("t.csv", b"", "the file is empty"),
         ("t.csv", b"id\n", "holds no rows"),
-        ("t.csv", b"id\n1,2\n", "cannot be read as .csv: found more fields"),
+        ("t.csv", b"id\n1,2\n", "cannot be read as .csv: row 2: found 2 cells; accepted: 1"),
         ("t.csv", b"id,a\n1,\xff\n", "cannot be read as .csv: invalid utf-8"),
         ("t.csv", b'id,a\n1,"x\n', "cannot be read as .csv: "),
         ("t.xlsx", b"PK\x03\x04 no", "cannot be read as .xlsx: "),
@@ -83,7 +83,9 @@ def test_damage_behind_the_first_chunk_is_named_when_it_is_reached(tmp_path):
     (tmp_path / "t.csv").write_text("id,likes\n" + "1,2\n" * 50_000 + "1,2,3\n")
     chunks = read_source(tmp_path / "t.csv", 100)
     assert next(chunks).height == 100
-    with pytest.raises(UserError, match=r"t\.csv: cannot be read as \.csv: found more fields"):
+    with pytest.raises(
+        UserError, match=r"t\.csv: cannot be read as \.csv: row 50002: found 3 cells; accepted: 2, as in the header"
+    ):
         list(chunks)
 
 

@@ -174,7 +174,7 @@ def test_what_was_found_is_short_and_on_one_line(tmp_path, tweet_table):
 
 
 def test_an_unknown_image_column_is_an_error(tmp_path, tweet_table):
-    message = r"no column picture \(close: 'pictures'\) \(data.image_column\); found: 'id'"
+    message = r"no column picture \(close: 'pictures'\) \(image_column\); found: 'id'"
     with pytest.raises(UserError, match=message):
         read(tmp_path, tweet_table(pictures=["a.png"]), image_column="picture")
 

@@ -70,15 +70,8 @@ def refused(run, *pieces):
 
 
 def test_config_errors_are_reported_at_once_before_anything_heavy_loads(fresh):
-    run = fresh(
-        "train",
-        "optim.lr=-1",
-        "model.llm.layers=two",
-        "model.llm.heads=3",
-        "data.validation=0.5",
-        "data.test=0.6",
-        "seed=x",
-    )
+    shape = ("model.llm.layers=two", "model.llm.heads=3")
+    run = fresh("train", "optim.lr=-1", *shape, "data.validation=0.5", "data.test=0.6", "seed=x")
     lines = refused(run, "model.llm.layers: found 'two'", "optim.lr: found -1", "seed: found 'x'", "sum", "heads")
     assert all("accepted: " in line for line in lines)
     assert run.seconds < SECONDS
@@ -122,7 +115,7 @@ def test_a_bad_table_ends_a_process_with_code_2(fresh, here, table, sizes):
         ("seed=true", ["seed: found True"]),
         ("~seed", ["seed: found nothing"]),
         ("seed=${gone}", ["seed"]),
-        ("seed=[1", ["seed=[1"]),
+        ("seed=[1", ["seed: found '[1'; accepted: a valid integer"]),
     ],
 )
 def test_a_wrong_override_of_training_is_one_line(here, main, override, pieces):

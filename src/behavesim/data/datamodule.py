@@ -99,7 +99,7 @@ class TweetDataModule(lightning.LightningDataModule):
         """Each part, encoded once for all epochs and mapped from files."""
         # Pictures and likes may change under the same tweets, beyond the first chunk too.
         table = self.parts["train"].table.manifest
-        facts = f"{self.digest} {self.encoder.facts()} {table.fingerprint} {table.counts}".encode()
+        facts = f"{self.digest} {self.encoder.facts()} {table.counts} {self.reader.facts}".encode()
         return {part: encoded_once(self._encode(part), self.folder / part, facts) for part in self.parts}
 
     def _encode(self, part: str) -> Iterator[EncodedTweets]:

@@ -9,19 +9,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pyarrow.parquet
 from filelock import FileLock
 
 from behavesim.data import manifest
 from behavesim.data.manifest import Manifest, SplitRecord
 from behavesim.data.parts import PartWriter, PictureSettings
-from behavesim.data.pictures.origins import Origin
+from behavesim.data.pictures.origins import NoPictures, Origin
 from behavesim.data.prepared import FEATURE_FACTS, FEATURES, IMAGES, MISSING, REJECTED, ROWS, PreparedTable, split_of
 from behavesim.data.source import CHUNK
 from behavesim.data.split import SplitKind, SplitSettings
 from behavesim.data.table import NO_IDS, read_table
 from behavesim.errors import UserError
-from behavesim.folders import take_place
+from behavesim.folders import settle, take_place
 from behavesim.log import log
 
 _FINGERPRINT = "fingerprint"
@@ -45,63 +46,101 @@ class Job:
         """What the folder depends on besides the source and the pictures that are found."""
         origin = type(self.origin).__name__
         splits = {"validation": self.validation, "test": self.test, "split_seed": self.split_seed}
-        pictures = {"pictures": origin, "image_column": self.origin.column, **asdict(self.pictures)}
+        pictures = {"pictures": origin, "image_column": self.origin.column}
+        if not isinstance(self.origin, NoPictures):
+            pictures |= asdict(self.pictures)
         return {**pictures, **splits, "part_rows": self.rows}
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a preparation came to."""
+
+    table: PreparedTable
+    written: bool  # False: it was there already
+
+
 def prepare(job: Job) -> PreparedTable:
+    """The table of `prepare_if_needed`."""
+    return prepare_if_needed(job).table
+
+
+def prepare_if_needed(job: Job) -> Prepared:
     """Write `job.folder`, or leave it if source, options and pictures are those that it was written from.
 
-    One that lacks pictures is written again where `job.origin.retry` asks for them once more.
-    The work is done in parts of a sibling folder, which takes the place of `job.folder` once complete. A part that was
-    written before an interruption is not done again. Cut dates of the folder that is replaced are kept if a file of the
-    same name made it, so that rows that were appended to a table move no other row into another part.
+    One that lacks pictures is written again where `job.origin.retry` asks for them once more. The work is done in parts
+    of a sibling folder, which takes the place of `job.folder` once complete. A part that was written before an
+    interruption is not done again. Cut dates of the folder that is replaced are kept if its rows are among the new
+    ones, so that rows that were appended to a table move no other row into another part.
 
     Raises:
-        UserError: the source cannot be read or lacks columns, or the folder holds something else.
+        UserError: the source cannot be read or lacks columns, or the folder holds something else or cannot be written.
     """
+    try:
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(job.folder.with_name(f".{job.folder.name}.lock")):
+            settle(job.folder, _is_the_users)
+            return _prepare(job)
+    except OSError as error:
+        raise UserError(f"{job.folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _prepare(job: Job) -> Prepared:
     sha256 = file_hash(job.source)
     facts = [manifest.SCHEMA, sha256, job.options(), job.origin.digest(job.source)]
     fingerprint = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.folder.with_name(f".{job.folder.name}.lock")):
-        earlier = _earlier(job.folder)
-        lacking = earlier is not None and earlier.counts[MISSING] > 0
-        if earlier is not None and earlier.fingerprint == fingerprint and not (lacking and job.origin.retry):
-            return PreparedTable(job.folder)
-        work = _work_folder(job.folder, fingerprint)
+    earlier = _earlier(job.folder)
+    if earlier is not None and earlier.manifest.fingerprint == fingerprint:
+        lacking = earlier.manifest.counts[MISSING] > 0
+        if not (lacking and job.origin.retry):
+            return Prepared(earlier, written=False)
+    work = _work_folder(job.folder, fingerprint)
+    try:
         rows, id_type = _write_parts(job, work)
-        _join_reports(work)
-        options, source = job.options(), job.source.name
-        # Of another file, the dates would mean nothing.
-        splits = earlier.splits if earlier and earlier.source == source else []
-        Manifest(manifest.SCHEMA, fingerprint, source, sha256, options, {}, id_type, splits).write(work)
-        table = PreparedTable(work)
-        replace(table.manifest, counts=_counts(table, rows), splits=_splits(table, job)).write(work)
-        (work / _FINGERPRINT).unlink()
-        _keep_others(job.folder, work)
-        take_place(work, job.folder)
-    return PreparedTable(job.folder)
+    except UserError:
+        if not any((work / ROWS).iterdir()):  # refused at once: there is nothing to go on with
+            shutil.rmtree(work)
+        raise
+    _join_reports(work)
+    Manifest(manifest.SCHEMA, fingerprint, job.source.name, sha256, job.options(), {}, id_type, []).write(work)
+    table = PreparedTable(work)
+    if earlier is not None and _grew(earlier, table):
+        log.info("%s has grown: the cut dates of unseen_time stay", job.folder)
+        table.manifest = replace(table.manifest, splits=earlier.manifest.splits)
+    replace(table.manifest, counts=_counts(table, rows), splits=_splits(table, job)).write(work)
+    take_place(work, job.folder, _is_the_users)
+    (job.folder / _FINGERPRINT).unlink()
+    return Prepared(PreparedTable(job.folder), written=True)
 
 
-def _earlier(folder: Path) -> Manifest | None:
-    """The manifest of the folder that is to be replaced, if this version can read it."""
+def _earlier(folder: Path) -> PreparedTable | None:
+    """The table that is to be replaced, if this version can read it and it is whole."""
     # Not the manifest: other programs use its name, and someone's own files must never be replaced.
     prepared = (folder / ROWS).is_dir() and (folder / f"{REJECTED}.parquet").is_file()
     if not prepared and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: found other things than a prepared table; accepted: another name")
+    if not folder.exists():
+        return None
     try:
-        return Manifest.read(folder)
-    except UserError:
+        table = PreparedTable(folder)
+        table.check()
+        return table
+    except UserError as error:
+        log.info("%s; it is prepared again", error)
         return None
 
 
-def _keep_others(folder: Path, work: Path) -> None:
-    """Move what users put beside the parts into the folder that replaces theirs; features are of the old pictures."""
-    ours = {FEATURES, FEATURE_FACTS, *(path.name for path in work.iterdir())}
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.name not in ours:
-            path.rename(work / path.name)
+def _grew(old: PreparedTable, new: PreparedTable) -> bool:
+    """Whether the new table is the old one with more rows: some of the old may have been dropped."""
+    known = np.isin(old.column("identity"), new.column("identity"))
+    return len(known) > 0 and known.mean() > 0.5
+
+
+def _is_the_users(name: str) -> bool:
+    """Whether a thing in a prepared folder was put there by its user; features are of the pictures that go."""
+    reports = (f"{REJECTED}.parquet", f"{MISSING}.parquet")
+    ours = (ROWS, IMAGES, REJECTED, MISSING, *reports, manifest.FILE, _FINGERPRINT, FEATURES, FEATURE_FACTS)
+    return name not in ours and not name.startswith(f".{FEATURES}.")
 
 
 def file_hash(path: Path) -> str:

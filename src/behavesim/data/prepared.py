@@ -61,6 +61,14 @@ class PreparedTable:
         """A column of numbers as an array: [rows]; integers with nulls as floats."""
         return self._rows[name].to_numpy()
 
+    def check(self) -> None:
+        """Whether all parts are there.
+
+        Raises:
+            UserError: files are damaged or missing.
+        """
+        len(self), self.pictures, self.rejected()
+
     def rejected(self) -> pl.DataFrame:
         """Source rows that cannot be used: row, id, column, found, reason.
 

@@ -1,5 +1,6 @@
 """A table as the user has it (.xlsx, .csv, .parquet), read in chunks of raw rows."""
 
+import csv
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -56,7 +57,8 @@ def _read(reader: Callable[[Path, int], Iterator[pl.DataFrame]], path: Path, row
     except pl.exceptions.NoDataError:
         raise UserError(f"{path}: the file is empty; accepted: a header and at least one tweet") from None
     except (Exception, pl.exceptions.PanicException) as error:  # every engine has its own, on any damage
-        raise UserError(f"{path}: cannot be read as {path.suffix.lower()}: {_one_line(error)}") from None
+        odd = _odd_row(path) if path.suffix.lower() == ".csv" else ""
+        raise UserError(f"{path}: cannot be read as {path.suffix.lower()}: {odd or _one_line(error)}") from None
 
 
 def _rechunked(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
@@ -101,6 +103,21 @@ _READERS: Mapping[str, Callable[[Path, int], Iterator[pl.DataFrame]]] = {
     ".csv": _read_csv,
     ".parquet": _read_parquet,
 }
+
+
+def _odd_row(path: Path) -> str:
+    """What is wrong with the first row of a csv file that has another number of cells than the header."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file)
+            columns = len(next(rows))
+            # Fewer cells are no fault: the others are missing ones.
+            for number, row in enumerate(rows, 2):
+                if len(row) > columns:
+                    return f"row {number}: found {len(row)} cells; accepted: {columns}, as in the header"
+    except (OSError, ValueError, csv.Error, StopIteration):
+        pass
+    return ""
 
 
 def _one_line(error: BaseException) -> str:

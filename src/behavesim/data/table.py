@@ -71,7 +71,7 @@ def _id_type(ids: pl.Series) -> str:
         return NO_IDS
     name = str(parse_ids(ids).dtype if ids.dtype == pl.String else ids.dtype)
     if name.startswith(("Int", "UInt")):
-        return "Int64"
+        return name if name == "UInt64" else "Int64"
     return "Float64" if name.startswith("Float") else "String"
 
 
@@ -90,7 +90,7 @@ def _names(raw: pl.DataFrame, path: Path, image_column: str | None, labelled: bo
     if image_column is not None:
         if image_column not in found:
             hint = _with_suggestion(image_column, found)
-            raise UserError(f"{path}: no column {hint} (data.image_column); found: {_listed(found)}")
+            raise UserError(f"{path}: no column {hint} (image_column); found: {_listed(found)}")
         names["paths"] = image_column
     return names
 

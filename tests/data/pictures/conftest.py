@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from behavesim.data.pictures.download import DownloadSettings, download
+from behavesim.data.pictures.store import PictureFiles
+
+FAST = {"allow_private": True, "backoff": 0.005, "timeout": 1.0, "deadline": 3.0, "retries": 2}
+
 
 def encoded(picture, kind="JPEG", **options):
     """A picture as bytes."""
@@ -110,3 +115,47 @@ def site():
         server.site.closing.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """Sixty pictures as bytes."""
+    return [encoded(noise(20, 16, seed)) for seed in range(60)]
+
+
+@pytest.fixture(scope="session")
+def picture(pictures):
+    return pictures[0]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with PictureFiles(tmp_path / "store") as files:
+        yield files
+
+
+def download_all(store, items, progress=None, **changes):
+    """`download` by settings under which a test takes no time; keywords replace those of `FAST`."""
+    results = download(items, store, DownloadSettings(**(FAST | changes)), progress)
+    assert len(results) == len(items)
+    return results
+
+
+@pytest.fixture(scope="session")
+def run():
+    """See `download_all`."""
+    return download_all
+
+
+@pytest.fixture(scope="session")
+def reason_of():
+    """Why a link alone fails."""
+
+    def reason(store, url, **changes):
+        (result,) = download_all(store, [[url]], **changes)
+        assert (result.path, result.url) == (None, None)
+        ((tried, reason),) = result.failures
+        assert tried == url
+        return reason
+
+    return reason

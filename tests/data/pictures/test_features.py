@@ -209,3 +209,15 @@ def test_the_embeddings_of_real_photos(shared):
     assert np.array_equal(np.sort(positions), np.arange(3511))
     assert np.diff(offsets).max() == 1
     assert np.isfinite(store.embeddings).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_no_number_is_named_when_it_is_read(saved, value):
+    states = STATES.copy()
+    states[1, 2, 3] = value
+    store = FeatureStore.open(saved(image_embedding=states))
+    store.load(0)
+    with pytest.raises(
+        UserError, match=r"found NaN or infinity in image_embedding of id 9 \(line 2\); accepted: numbers"
+    ):
+        store.load(1)

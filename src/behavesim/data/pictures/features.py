@@ -28,8 +28,7 @@ _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImp
 class FeatureStore:
     """Image features by tweet.
 
-    Several lines with one id are that tweet's pictures, in the file's order. NaN and infinities are not looked for,
-    which would read the whole file: they reach the model as they stand, and its loss becomes NaN.
+    Several lines with one id are that tweet's pictures, in the file's order.
 
     `path`: the file. `ids`: [N] as given, whole numbers or text. `embeddings`: [N, tokens, width] as given, mapped
     from the file where it is stored uncompressed (`FeatureWriter`, `np.savez`), so that memory does not grow with it;
@@ -106,8 +105,16 @@ class FeatureStore:
         return offsets, self._by_id["position"].to_numpy()[places].astype(np.int64)
 
     def load(self, index: int) -> np.ndarray:
-        """The features of one line: [tokens, width] float32, a copy."""
-        return np.array(self.embeddings[index], dtype=np.float32)
+        """The features of one line: [tokens, width] float32, a copy.
+
+        Raises:
+            UserError: a value is NaN or infinite.
+        """
+        states = np.array(self.embeddings[index], dtype=np.float32)
+        if not np.isfinite(states).all():
+            where = f"{_STATES} of id {self.ids[index]} (line {index + 1})"
+            raise UserError(f"data.image_features: {self.path}: found NaN or infinity in {where}; accepted: numbers")
+        return states
 
 
 class FeatureWriter:

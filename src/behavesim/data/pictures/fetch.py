@@ -13,7 +13,7 @@ from typing import TypeVar
 import httpx
 
 from behavesim.data.pictures.addresses import PrivateAddressError
-from behavesim.data.pictures.jpeg import PictureFault
+from behavesim.data.pictures.jpeg import PictureFault, TooManyPixels
 
 _REDIRECTS = 5
 _LONGEST_WAIT = 60.0  # seconds that a server may ask us to wait
@@ -135,7 +135,8 @@ class Fetcher:
         except PictureFault as fault:
             # Without a length nobody can tell a whole answer from one whose connection broke.
             if "content-length" in response.headers or "transfer-encoding" in response.headers:
-                raise LinkError(str(fault), permanent=True) from fault
+                # A limit may be another one next time.
+                raise LinkError(str(fault), permanent=not isinstance(fault, TooManyPixels)) from fault
             raise _PassingError(str(fault)) from fault
 
     @asynccontextmanager
@@ -157,7 +158,7 @@ class Fetcher:
         if encoding not in ("", "identity"):
             raise LinkError(f"answer encoded as {encoding[:20]}; accepted: identity", permanent=True)
         limit = self.settings.max_bytes
-        too_large = LinkError(f"over {limit / 1e6:g} MB", permanent=True)
+        too_large = LinkError(f"over {limit / 1e6:g} MB", permanent=False)
         length = response.headers.get("content-length", "")
         if length.isdecimal() and float(length) > limit:
             raise too_large

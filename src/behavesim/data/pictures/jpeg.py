@@ -34,6 +34,10 @@ class PictureFault(Exception):  # noqa: N818
     """Why bytes are no usable picture, in a few words."""
 
 
+class TooManyPixels(PictureFault):
+    """A picture that is larger than its user allows."""
+
+
 def picture_type(content: bytes, *, max_pixels: int) -> str:
     """What the bytes are (`jpeg`, `png`, `webp`, ...), once they were decoded to the end.
 
@@ -76,13 +80,13 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
         with Image.open(BytesIO(content), formats=_FORMATS) as picture:
             width, height = picture.size
             if width * height > max_pixels:
-                raise PictureFault(f"{width} x {height} is over {max_pixels / 1e6:g} megapixels")
+                raise TooManyPixels(f"{width} x {height} is over {max_pixels / 1e6:g} megapixels")
             yield picture
     except PictureFault:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Pillow looks at the size itself before it hands the picture out.
-        raise PictureFault(f"over {max_pixels / 1e6:g} megapixels") from error
+        raise TooManyPixels(f"over {max_pixels / 1e6:g} megapixels") from error
     except UnidentifiedImageError as error:
         raise PictureFault(f"no picture (found {_found(content)})") from error
     except Exception as error:  # decoders fail with whatever the damaged bytes lead them to

@@ -15,6 +15,7 @@ from behavesim.data.pictures.download import DownloadSettings, download, picture
 from behavesim.data.pictures.store import PictureFiles
 from behavesim.data.source import read_source
 from behavesim.errors import UserError
+from behavesim.log import log
 
 _NUMBERED = re.compile(r"(.+?)_(\d+)")
 _ENDINGS = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
@@ -105,7 +106,13 @@ class FolderPictures:
             raise UserError(f"images_dir: found {self.folder}, which is no folder; accepted: a folder of pictures")
         # Of files with one stem, the picture: downloads often lie beside a video or a file of facts.
         found = sorted(self.folder.rglob("*"), key=lambda path: (path.suffix.lower() in _ENDINGS, path))
-        files = {path.stem: path for path in found if path.is_file()}
+        found = [path for path in found if path.is_file()]
+        files = {path.stem: path for path in found}
+        pictures = [path.stem for path in found if path.suffix.lower() in _ENDINGS]
+        if len(pictures) > len(set(pictures)):
+            log.info(
+                "%s: %s pictures share their name with another one", self.folder, len(pictures) - len(set(pictures))
+            )
         numbered: dict[str, list[tuple[int, Path]]] = {}
         for stem, path in files.items():
             if match := _NUMBERED.fullmatch(stem):
@@ -115,7 +122,7 @@ class FolderPictures:
 
     def digest(self, source: Path) -> str:
         """Of the name, size and time of every file there."""
-        return _file_digest(self._files.values())
+        return _file_digest(path.absolute() for path in self._files.values())
 
     def find(self, rows: pl.DataFrame) -> list[list[PictureFile]]:
         """Files by id where there are some, else by link; a media item without a file is a loss that is named."""

@@ -16,6 +16,7 @@ class PictureReader(Protocol):
     """Pictures of one table; instances travel to worker processes."""
 
     states: tuple[int, int] | None  # tokens and width of what `load` gives; None: pixels
+    facts: str  # tells apart what `lists` may give for the same rows
 
     def lists(self, frame: pl.DataFrame) -> pl.Series:
         """Places of each row's pictures, List[Int64]: `frame` holds `id` and `images` of a prepared table."""
@@ -34,6 +35,7 @@ class StoredPictures:
     def __init__(self, table: PreparedTable, size: int) -> None:
         self.table = table
         self.size = size
+        self.facts = table.manifest.fingerprint
 
     def lists(self, frame: pl.DataFrame) -> pl.Series:
         """As prepared."""
@@ -50,6 +52,8 @@ class StoredFeatures:
     def __init__(self, store: FeatureStore) -> None:
         self.store = store
         self.states = (store.tokens, store.width)
+        file = store.path.stat()
+        self.facts = f"{store.path} {file.st_size} {file.st_mtime_ns}"
 
     def lists(self, frame: pl.DataFrame) -> pl.Series:
         """By `id`."""
@@ -65,6 +69,7 @@ class Blind:
     """No pictures, whatever a table holds."""
 
     states = None
+    facts = ""
 
     def lists(self, frame: pl.DataFrame) -> pl.Series:
         """None."""
