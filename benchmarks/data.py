@@ -20,6 +20,7 @@ import numpy as np
 from machine import description
 from PIL import Image
 
+from behavesim.data.batching import plan_batches
 from behavesim.data.loader import LoaderSettings, TweetLoader
 
 WORDS = 20_000
@@ -121,7 +122,6 @@ def memory(pid: int) -> tuple[float, float]:
 def decoding_speed(prepared: Path, workers: int) -> float:
     """Rows a second that the loader gives, pictures decoded, with nothing trained."""
     from behavesim.data.batch import TweetDataset
-    from behavesim.data.batching import plan_batches
     from behavesim.data.encoded import EncodedTweets, offsets_of
     from behavesim.data.pictures.readers import StoredPictures
     from behavesim.data.prepared import PreparedTable
@@ -177,6 +177,10 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     train = ["data.path=data/seen", "trainer.max_epochs=1", "logger=none", "run_name=run", *MODEL]
     seconds, _, private = run(folder, "behavesim.train", *train)
     found |= {"one epoch and test: seconds": seconds, "  peak private memory, all processes, MiB": private}
+    started = time.perf_counter()
+    lengths = np.random.default_rng(0).normal(104, 20, 100 * rows).round().clip(15, 300).astype(np.int32)
+    plan_batches(lengths, 1024, shuffle=True)
+    found["plan of a hundred times as many rows: seconds"] = time.perf_counter() - started
     for workers in (0, 1, 2):
         found[f"loader, {workers} workers: rows a second"] = decoding_speed(folder / "data" / "seen", workers)
     return found

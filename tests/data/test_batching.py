@@ -1,7 +1,5 @@
 """Batches by token budget."""
 
-import time
-
 import numpy as np
 import polars as pl
 import pytest
@@ -160,9 +158,8 @@ def test_little_of_a_batch_of_real_tweets_is_padding(shared, budget):
         assert 1 - lengths.sum() / padded < 0.10
 
 
-def test_a_large_table_is_planned_in_seconds():
+def test_a_plan_of_a_large_table_holds_one_number_a_row():
     lengths = np.random.default_rng(0).normal(104, 20, 1_000_000).round().clip(15, 300).astype(np.int32)
-    began = time.process_time()
     batches = plan_batches(lengths, 1024, shuffle=True)
-    assert time.process_time() - began < 5  # a tenth of that is usual
     assert batches.order.dtype == np.int32 and len(batches.order) == len(lengths)
+    assert batches.starts.nbytes + batches.ends.nbytes < batches.order.nbytes

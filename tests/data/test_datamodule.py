@@ -15,7 +15,7 @@ from behavesim.data import datamodule, prepared
 from behavesim.data.accounts import FoldStatistics
 from behavesim.data.datamodule import EncoderSettings, TweetDataModule
 from behavesim.data.features import Features
-from behavesim.data.loader import LoaderSettings
+from behavesim.data.loader import LoaderSettings, tweet_loader
 from behavesim.data.output import write_table
 from behavesim.data.pictures.origins import ColumnPictures
 from behavesim.data.pictures.readers import Blind, StoredPictures
@@ -64,6 +64,17 @@ def test_a_loader_yields_every_row_of_its_part_once(data, part):
     assert likes.tolist() == frame["likes"].gather(rows.numpy()).to_list()
     pictures = sum(0 if batch.pixel_values is None else len(batch.pixel_values) for batch in batches)
     assert pictures == (frame["images"].list.len() > 0).sum() > 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_over_all_ranks_an_epoch_holds_each_training_row_once(build, ranks, workers):
+    data = build(loading=replace(LOADING, num_workers=workers, tokens_per_batch=300))
+    parts = (data.encoded["train"], data.encoder, data.reader, data.settings)
+    order = {"shuffle": True, "seed": 1, "epoch": lambda: 4, "world_size": ranks}
+    epochs = [list(tweet_loader(*parts, **order, rank=rank)) for rank in range(ranks)]
+    rows = [row for epoch in epochs for batch in epoch for row in batch.rows.tolist()]
+    assert Counter(rows) == Counter(range(len(data.parts["train"]))) and len(set(map(len, epochs))) == 1
 
 
 def test_rows_are_encoded_anew_where_the_pictures_of_late_rows_have_changed(build, sample_table, tmp_path, monkeypatch):
