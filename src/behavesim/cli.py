@@ -38,6 +38,8 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
             return run(cfg)
         except UserError as error:
             _fail(str(error))
+        except BrokenPipeError:
+            _end_quietly()
 
     def main() -> None:
         sys.argv[1:] = implied_overrides(name, sys.argv[1:])
@@ -46,6 +48,8 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
             hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
+        except BrokenPipeError:
+            _end_quietly()
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
@@ -158,6 +162,12 @@ def _override_problem(name: str, accepted: list[str], override: str, error: Exce
 
 def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0]
+
+
+def _end_quietly() -> None:
+    """Whoever read our output has gone, as `head` does; Python would complain of it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(1)
 
 
 def _fail(message: str) -> None:

@@ -24,6 +24,7 @@ _WARNINGS = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*number of training batches .* is smaller than the logging interval.*",
     r".*You are using a custom batch sampler.*",
+    r".*could not find the monitored key.*",  # `max_steps` may end training before the first validation
     r".*isinstance\(treespec, LeafSpec\).*",
 )
 

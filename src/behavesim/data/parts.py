@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from behavesim.data.pictures.jpeg import PictureFault, to_jpeg
 from behavesim.data.pictures.origins import Origin, PictureFile
+from behavesim.data.pictures.progress import picture_progress
 from behavesim.data.prepared import IMAGES, MISSING, REJECTED, ROWS
 from behavesim.data.split import identity_hash, text_keys
 from behavesim.data.table import PROBLEMS, SEVERAL, TableChunk
@@ -67,10 +68,16 @@ class PartWriter:
         faults: dict[Path | None, str] = {}
         order = list(files)
         path = self.work / IMAGES / f"{number:05}.arrow"
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _STORED) as writer:
+        with (
+            pa.OSFile(str(path), "wb") as sink,
+            pa.ipc.new_file(sink, _STORED) as writer,
+            picture_progress(len(order), "pictures made small") as progress,
+        ):
             for start in range(0, len(order), _AT_ONCE):
                 group = order[start : start + _AT_ONCE]
                 results = dict(zip(group, self.threads.map(self._encode, group), strict=True))
+                for result in results.values():
+                    progress(isinstance(result, bytes))
                 faults |= {file: result for file, result in results.items() if isinstance(result, str)}
                 good = {file: result for file, result in results.items() if isinstance(result, bytes)}
                 numbers |= {file: offset + len(numbers) + place for place, file in enumerate(good)}

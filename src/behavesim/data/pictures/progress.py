@@ -1,4 +1,4 @@
-"""How far a download has come."""
+"""How far work on pictures has come."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ class _Count:
 
 
 @contextmanager
-def picture_progress(total: int) -> Iterator[Callable[[bool], None]]:
-    """A function to call once a picture, with whether it was found.
+def picture_progress(total: int, what: str = "pictures") -> Iterator[Callable[[bool], None]]:
+    """A function to call once a picture, with whether it was found; `what` names the work.
 
     A terminal on stderr shows a bar meanwhile; anything else gets one line in the log at the end.
     """
@@ -37,7 +37,7 @@ def picture_progress(total: int) -> Iterator[Callable[[bool], None]]:
     count = _Count()
     if console.is_terminal:
         with _bar(console) as bar:
-            task = bar.add_task("pictures", total=total, rate="", failed=0)
+            task = bar.add_task(what, total=total, rate="", failed=0)
 
             def advance(found: bool) -> None:
                 count.add(found)
@@ -50,7 +50,8 @@ def picture_progress(total: int) -> Iterator[Callable[[bool], None]]:
     finally:
         if total:
             log.info(
-                "pictures: %s of %s, %s failed, %s a second",
+                "%s: %s of %s, %s failed, %s a second",
+                what,
                 *(f"{number:,.0f}" for number in (count.done, total, count.failed, count.rate())),
             )
 
