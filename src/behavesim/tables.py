@@ -48,9 +48,10 @@ def prepared(
     origin = ColumnPictures(image_column, path.absolute().parent) if image_column else NoPictures()
     cache = Path(cfg.paths.data) / "cache"
     job = Job(path, cache, origin, PictureSettings(image_size or IMAGE_SIZE, QUALITY, MAX_PIXELS), labelled=labelled)
-    facts = [file_hash(path), job.options(), image_column and str(origin.folder)]
+    sha256 = file_hash(path)
+    facts = [sha256, job.options(), image_column and str(origin.folder)]
     name = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
-    return prepare(replace(job, folder=cache / name))
+    return prepare(replace(job, folder=cache / name, sha256=sha256))
 
 
 def usable(cfg: DictConfig, table: PreparedTable, source: Path, *, labelled: bool) -> TweetRows:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -64,15 +65,18 @@ class FoldStatistics:
         mean = self.overall["sum"].sum() / self.overall["count"].sum()
         return AccountStatistics(mean, *tables)
 
+    @cached_property
+    def _outside(self) -> dict[str, pl.DataFrame]:
+        """Sums and counts of all folds but one, by level and fold: once for all chunks."""
+        others = [pl.col(name).sum() - pl.col(name) for name in ("sum", "count")]
+        return {level: self.sums[level].with_columns(column.over(level) for column in others) for level in _LEVELS}
+
     def out_of_fold(self, frame: pl.DataFrame, start: int) -> np.ndarray:
         """Statistics of training rows from `start` on, each from the other folds: [N, 4], see `NAMES`."""
         rows = frame.select(*_LEVELS).with_columns(fold=self.folds[start : start + frame.height])
         sums = []
         for level in _LEVELS:
-            outside = self.sums[level].select(
-                level, "fold", *(pl.col(name).sum().over(level) - pl.col(name) for name in ("sum", "count"))
-            )
-            found = rows.join(outside, on=[level, "fold"], how="left", maintain_order="left")
+            found = rows.join(self._outside[level], on=[level, "fold"], how="left", maintain_order="left")
             sums.append(found.select("sum", "count").to_numpy().astype(np.float64))
         total = self.overall.select(
             "fold", mean=(pl.col("sum").sum() - pl.col("sum")) / (pl.col("count").sum() - pl.col("count")).clip(1)

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from behavesim.config import MANIFEST
 from behavesim.data.split import Split, SplitSettings
 from behavesim.errors import UserError
 
-FILE = "manifest.json"
 # Raised whenever folders written by an earlier version could be misread, or would be written otherwise now.
 SCHEMA = 1
 
@@ -63,7 +63,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """`manifest.json` in `folder`."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -72,14 +72,14 @@ class Manifest:
         Raises:
             UserError: there is none, or another version wrote it.
         """
-        path = folder / FILE
+        path = folder / MANIFEST
         try:
             values = json.loads(path.read_text("utf-8"))
             if values["schema"] != SCHEMA:
                 raise UserError(f"{path}: found schema {values['schema']}; accepted: {SCHEMA}, prepare the table again")
             return cls(**values | {"splits": [SplitRecord(**record) for record in values["splits"]]})
         except FileNotFoundError:
-            raise UserError(f"{folder}: found no {FILE}; accepted: a folder that prepare wrote") from None
+            raise UserError(f"{folder}: found no {MANIFEST}; accepted: a folder that prepare wrote") from None
         except UserError:  # a ValueError too
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:

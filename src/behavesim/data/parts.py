@@ -29,19 +29,21 @@ class PictureSettings:
     max_pixels: int  # of a picture that is opened at all
 
 
-@dataclass(frozen=True)
+@dataclass
 class PartWriter:
-    """Writes numbered parts into the folders of `work`; `threads` decode and encode pictures."""
+    """Writes numbered parts into the folders of `work`, in order; `threads` decode and encode pictures."""
 
     work: Path
     origin: Origin
     settings: PictureSettings
     threads: ThreadPoolExecutor
+    stored: int = 0  # pictures in the parts so far
 
     def write(self, number: int, chunk: TableChunk) -> None:
         """One chunk, unless it is there; its file of rows comes last and marks the part as complete."""
         path = self.work / ROWS / f"{number:05}.arrow"
         if path.exists():
+            self.stored += _height(self.work / IMAGES / f"{number:05}.arrow")
             return
         frame = with_media(chunk.frame)
         found = self.origin.find(frame)
@@ -62,8 +64,6 @@ class PartWriter:
     ) -> tuple[dict[Path | None, int], dict[Path | None, str]]:
         """Re-encode each file once: its place in the table of pictures, or why it has none."""
         files = {file.path: file.origin for row in found for file in row if file.path is not None}
-        earlier = (self.work / IMAGES / f"{other:05}.arrow" for other in range(number))
-        offset = sum(_height(path) for path in earlier)
         numbers: dict[Path | None, int] = {}
         faults: dict[Path | None, str] = {}
         order = list(files)
@@ -80,7 +80,8 @@ class PartWriter:
                     progress(isinstance(result, bytes))
                 faults |= {file: result for file, result in results.items() if isinstance(result, str)}
                 good = {file: result for file, result in results.items() if isinstance(result, bytes)}
-                numbers |= {file: offset + len(numbers) + place for place, file in enumerate(good)}
+                numbers |= {file: self.stored + place for place, file in enumerate(good)}
+                self.stored += len(good)
                 columns = [[files[file] for file in good], list(good.values())]
                 writer.write_batch(pa.record_batch(columns, schema=_STORED))
         return numbers, faults

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet
 from filelock import FileLock
 
+from behavesim.config import MANIFEST
 from behavesim.data import manifest
 from behavesim.data.manifest import Manifest, SplitRecord
 from behavesim.data.parts import PartWriter, PictureSettings
@@ -41,6 +42,7 @@ class Job:
     split_seed: int = 0
     labelled: bool = False  # whether a table without a column of likes is refused
     rows: int = CHUNK  # of the source in a part
+    sha256: str | None = None  # of the source, by one who knows it
 
     def options(self) -> dict[str, object]:
         """What the folder depends on besides the source and the pictures that are found."""
@@ -86,7 +88,7 @@ def prepare_if_needed(job: Job) -> Prepared:
 
 
 def _prepare(job: Job) -> Prepared:
-    sha256 = file_hash(job.source)
+    sha256 = job.sha256 or file_hash(job.source)
     facts = [manifest.SCHEMA, sha256, job.options(), job.origin.digest(job.source)]
     fingerprint = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
     earlier = _earlier(job.folder)
@@ -139,7 +141,7 @@ def _grew(old: PreparedTable, new: PreparedTable) -> bool:
 def _is_the_users(name: str) -> bool:
     """Whether a thing in a prepared folder was put there by its user; features are of the pictures that go."""
     reports = (f"{REJECTED}.parquet", f"{MISSING}.parquet")
-    ours = (ROWS, IMAGES, REJECTED, MISSING, *reports, manifest.FILE, _FINGERPRINT, FEATURES, FEATURE_FACTS)
+    ours = (ROWS, IMAGES, REJECTED, MISSING, *reports, MANIFEST, _FINGERPRINT, FEATURES, FEATURE_FACTS)
     return name not in ours and not name.startswith(f".{FEATURES}.")
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 import polars as pl
+import pyarrow as pa
 
+from behavesim.data.encoded import offsets_of
 from behavesim.data.media import Media, parse_media
 from behavesim.log import log
 
@@ -57,11 +58,7 @@ def _items(parsed: list[Media]) -> pl.Series:
 
 def _lists(values: pl.Series, lengths: list[int]) -> pl.Series:
     """The values cut into lists of these lengths."""
-    numbers = pl.int_range(len(lengths), eager=True)
-    owners = pl.Series(np.repeat(numbers.to_numpy(), lengths))
-    lists = pl.DataFrame({"owner": owners, "values": values}).group_by("owner", maintain_order=True).agg("values")
-    every = pl.DataFrame({"owner": numbers}).join(lists, on="owner", how="left", maintain_order="left")
-    return every["values"].fill_null([])
+    return pl.Series(pa.LargeListArray.from_arrays(offsets_of(lengths), values.to_arrow()))
 
 
 def _duration(media: Media) -> float | None:
