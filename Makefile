@@ -46,8 +46,11 @@ format: setup ## Put style and format right where ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# MLflow's page opens on language model traces unless told so; one user needs neither its job runners nor four workers.
 ui: setup ## Open MLflow's page on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port $(PORT)
+	@echo "runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --workers 1 \
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port $(PORT)
 
 clean: ## Remove caches and build files; data, outputs, checkpoints and mlflow.db stay
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

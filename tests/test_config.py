@@ -37,6 +37,7 @@ def given_paths(sample_source, tmp_path_factory):
         "export": [f"ckpt={folder}", "output=exported", "format=merged"],
         "convert": [f"reference={folder}", "output=converted"],
         "prepare": [f"source={table}", "name=mine"],
+        "compare": [],
     }
 
 

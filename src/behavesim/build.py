@@ -32,6 +32,9 @@ RESERVED = (
     "reload_dataloaders_every_n_epochs",
 )
 
+# Groups whose options say what a run is; the others say where it writes.
+TELLING_GROUPS = ("model", "data", "task", "optim", "trainer", "strategy", "debug", "experiment")
+
 
 def plain(node: DictConfig) -> dict[str, Any]:
     """A node as plain dictionaries and lists, resolved."""
@@ -41,6 +44,14 @@ def plain(node: DictConfig) -> dict[str, Any]:
 def overrides() -> list[str]:
     """What the user wrote on the command line; empty when the configuration was composed in process."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def choices() -> dict[str, str]:
+    """The options that the user's choices of groups came to, such as `model: git_tiny`; empty as `overrides` is."""
+    if not HydraConfig.initialized():
+        return {}
+    found = HydraConfig.get().runtime.choices
+    return {group: str(found[group]) for group in TELLING_GROUPS if found.get(group) is not None}
 
 
 def check_targets(cfg: DictConfig) -> None:
@@ -109,6 +120,7 @@ def logger(cfg: DictConfig) -> Logger | None:
         run_name=cfg.run_name,
         config=plain(cfg),
         overrides=overrides(),
+        choices=choices(),
         resume=cfg.ckpt_path is not None,
     )
 

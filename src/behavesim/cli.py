@@ -1,6 +1,7 @@
 """What every command shares: composing its configuration, and errors for people."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,6 +102,8 @@ def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
     has_path = any(argument.startswith("data.path=") for argument in arguments)
     chooses = any(argument.startswith(("data=", "+data=", "++data=")) for argument in arguments)
     quoted = [_quoted(argument) for argument in arguments]
+    if name == "compare":  # `experiment` is a group of recipes to Hydra, and MLflow's word to whoever compares runs
+        quoted = [re.sub("^experiment=", "experiment_name=", argument) for argument in quoted]
     return [*quoted, "data=tweets"] if name == "train" and has_path and not chooses else quoted
 
 

@@ -18,6 +18,7 @@ _NOISE = (
     "mlflow",
     "filelock",
     "httpx",
+    "urllib3",
 )
 _WARNINGS = (
     r".*does not have many workers.*",
@@ -37,22 +38,22 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", message=pattern)
 
 
-def table_text(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table_text(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], width: int = 100) -> str:
     """A table as text: first column left, numbers right, four decimals below 100 and one above."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console = Console(width=100)
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], width: int = 100) -> None:
     """Print `table_text`."""
-    print(table_text(title, columns, rows), flush=True)
+    print(table_text(title, columns, rows, width), flush=True)
 
 
 def _cell(value: object) -> str:

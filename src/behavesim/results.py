@@ -18,6 +18,7 @@ from behavesim.artifact import Artifact, save_artifact, seen_hashes
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.sample import noise_floor
 from behavesim.errors import UserError
+from behavesim.exported import HELD_OUT
 from behavesim.log import log
 from behavesim.metrics import baselines
 from behavesim.metrics.likes import LikesEstimates, likes_metrics
@@ -89,7 +90,7 @@ def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Score
     return found
 
 
-def record(cfg: DictConfig, logger: Logger | None, module: LikesModule, found: Scores) -> None:
+def record(cfg: DictConfig, logger: Logger | None, data: TweetDataModule, module: LikesModule, found: Scores) -> None:
     """Write metrics.json and the plot, and log both with the artifact's path."""
     folder = Path(cfg.paths.output)
     write_metrics(folder, found["model"])
@@ -102,7 +103,8 @@ def record(cfg: DictConfig, logger: Logger | None, module: LikesModule, found: S
         for metric, value in metrics.items()
         if metric != "n"
     }
-    tracking.log_results(logger, metrics=final, figure=figure, artifact=Path(cfg.export_dir))
+    tags = {"artifact": str(Path(cfg.export_dir).absolute()), HELD_OUT: data.held_out}
+    tracking.log_results(logger, metrics=final, figure=figure, tags=tags)
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, float]) -> None:

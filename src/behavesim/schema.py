@@ -128,6 +128,18 @@ class Export(Node):
     format: Literal["adapter", "merged"]
 
 
+class Compare(Node):
+    """`python -m behavesim.compare`."""
+
+    paths: Paths
+    run_name: RunName
+    tracking_uri: str
+    experiment_name: str
+    sweep: str | None
+    metric: str
+    top: Count
+
+
 SCHEMAS: Mapping[str, type[Node]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -135,4 +147,5 @@ SCHEMAS: Mapping[str, type[Node]] = {
     "export": Export,
     "convert": Convert,
     "prepare": Prepare,
+    "compare": Compare,
 }

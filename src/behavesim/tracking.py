@@ -3,16 +3,22 @@
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 from filelock import FileLock
 from lightning.pytorch.loggers import Logger, MLFlowLogger
 from matplotlib.figure import Figure
+from mlflow.entities import Param
 from mlflow.tracking import MlflowClient
+
+from behavesim.differing import is_bookkeeping
+from behavesim.exported import record_exported
 
 # MLflow refuses longer values; the whole configuration is there as an artifact.
 LONGEST_PARAM = 250
+PARAMS_A_REQUEST = 100  # as many as MLflow's servers take
 SQLITE = "sqlite:///"
 
 
@@ -24,37 +30,41 @@ def open_run(
     config: Mapping[str, Any],
     overrides: Sequence[str],
     resume: bool,
+    choices: Mapping[str, str] = MappingProxyType({}),
 ) -> MLFlowLogger:
     """Start the MLflow run `run_name`, or with `resume` go on with the latest one of that name.
 
     Tags hold the overrides and the git commit; the configuration is logged as an artifact and, where values are short
-    enough, as parameters.
+    enough and say what is computed, as parameters, beside the `choices` of groups that it came from.
     """
     uri = absolute_uri(tracking_uri)
     client, experiment_id = _experiment(uri, experiment_name)
     run_id = _latest_run(client, experiment_id, run_name) if resume else None
     if run_id is None:
         tags = {"overrides": " ".join(overrides), "mlflow.source.git.commit": git_commit()}
+        tags |= {"mlflow.source.name": "behavesim.train", "mlflow.source.type": "LOCAL"}  # a column of MLflow's page
         tags = {key: value for key, value in tags.items() if value}
         run_id = client.create_run(experiment_id, tags=tags, run_name=run_name).info.run_id
-        for key, value in flat(config).items():
-            if len(str(value)) <= LONGEST_PARAM:
-                client.log_param(run_id, key, value, synchronous=True)
+        _log_params(client, run_id, {**choices, **flat(config)})
         client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
     else:
         client.update_run(run_id, status="RUNNING")
     return MLFlowLogger(experiment_name=experiment_name, tracking_uri=uri, run_id=run_id)
 
 
-def log_results(logger: Logger | None, *, metrics: Mapping[str, float], figure: Figure, artifact: Path) -> None:
-    """Final metrics, the predicted-against-actual plot and the artifact's path."""
+def log_results(
+    logger: Logger | None, *, metrics: Mapping[str, float], figure: Figure, tags: Mapping[str, str]
+) -> None:
+    """Final metrics, those of the exported epoch, the predicted-against-actual plot, and tags; the run has ended."""
     if logger is None:
         return
     logger.log_metrics(dict(metrics))
     logger.save()  # the csv logger would keep the last rows to itself
     if isinstance(logger, MLFlowLogger):
         logger.experiment.log_figure(logger.run_id, figure, "predicted_against_actual.png")
-        logger.experiment.set_tag(logger.run_id, "artifact", str(artifact.absolute()))
+        record_exported(logger.experiment, logger.run_id)
+        for key, value in tags.items():
+            logger.experiment.set_tag(logger.run_id, key, value)
         logger.experiment.set_terminated(logger.run_id, "FINISHED")
 
 
@@ -99,6 +109,20 @@ def _experiment(uri: str, name: str) -> tuple[MlflowClient, str]:
     with FileLock(f"{database}.lock"):
         client = MlflowClient(uri)
         return client, _find_or_create(client, name, (database.parent / "mlartifacts").as_uri())
+
+
+def _log_params(client: MlflowClient, run_id: str, values: Mapping[str, Any]) -> None:
+    """Parameters, few requests for all: a server may be far away.
+
+    Names of folders and the like would come first where MLflow's page shows in what runs differ.
+    """
+    params = [
+        Param(key, str(value))
+        for key, value in values.items()
+        if len(str(value)) <= LONGEST_PARAM and not is_bookkeeping(key)
+    ]
+    for start in range(0, len(params), PARAMS_A_REQUEST):
+        client.log_batch(run_id, params=params[start : start + PARAMS_A_REQUEST])
 
 
 def _find_or_create(client: MlflowClient, name: str, artifacts: str | None) -> str:

@@ -39,7 +39,7 @@ def train(cfg: "DictConfig") -> float | None:
         trainer.test(module, data, verbose=False)
         results.export(cfg, data, model, bins)
         scores = results.scores(cfg, data, module)
-        results.record(cfg, logger, module, scores)
+        results.record(cfg, logger, data, module, scores)
     data.remove_encoded()
     report.print_results(cfg, scores)
     return results.optimized(cfg, trainer, fitted)

@@ -44,6 +44,8 @@ def test_values_are_parameters(tracked):
     assert params["model.llm.hidden_size"] == "32"
     assert float(params["optim.lr"]) == tracked[1].optim.lr
     assert params["callbacks.checkpoint.monitor"] == "val/rmsle"
+    # MLflow's page shows first in what runs differ: not in names of their folders.
+    assert not [key for key in params if key.startswith(("paths.", "run_name", "export_dir", "logger."))]
 
 
 def test_values_over_250_characters_are_no_parameters_and_never_cut(client, database, tmp_path):
@@ -85,6 +87,8 @@ def test_the_command_line_and_the_commit_are_tags(here, main, sample_overrides, 
     assert main("train", *arguments).code == 0
     [run] = runs_named("tagged")
     assert run.data.tags["overrides"] == " ".join(arguments)
+    assert run.data.params["model"] == "git_tiny"
+    assert run.data.params["debug"] == "limit"
     # `here` is no repository, so that there is no commit to name.
     assert "mlflow.source.git.commit" not in run.data.tags
 

@@ -122,6 +122,14 @@ class TweetDataModule(lightning.LightningDataModule):
         return digest.hexdigest()
 
     @property
+    def held_out(self) -> str:
+        """Equal for the same validation and test rows, under whatever tokenizer and training rows."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in ("validation", "test"):
+            digest.update(self.parts[part].identities().tobytes() + b"|")
+        return digest.hexdigest()
+
+    @property
     def batch_plan(self) -> str:
         """The settings that decide which rows form which batch of an epoch."""
         tokens, rows = self.settings.tokens_per_batch, self.settings.rows_per_batch

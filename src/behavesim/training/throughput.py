@@ -1,0 +1,145 @@
+"""How fast training runs: figures of each logged window, and of the run."""
+
+from typing import Any, Literal
+
+import lightning
+import torch
+
+from behavesim.data.batch import Batch
+from behavesim.models.flops import prediction_flops, training_flops
+from behavesim.models.git import GitModel
+from behavesim.training.meter import Meter, Totals, figures
+from behavesim.training.peak import peak_flops
+
+
+class Throughput(lightning.Callback):
+    """Logs `throughput/…` every `trainer.log_every_n_steps` steps, over the steps since then, and `run/…` at the end.
+
+    | figure | meaning |
+    |---|---|
+    | `samples_per_second` | tweets, all processes together |
+    | `tokens_per_second` | places that the language model computes, without padding: tokens of text and of the prefix |
+    | `padding_share` | places of padding and of empty picture slots, of all places that it computes |
+    | `data_wait_share` | time of the process between two steps, of all time: reading the next batch, bringing it to the
+      device, the trainer's own logging |
+    | `peak_memory_gib` | allocated on the GPU, or resident in the process; of the process with most |
+    | `mfu` | operations that the model asks for, see `models/flops.py`, of those that the devices could do at best |
+
+    Validation and the writing of checkpoints count neither as time nor as waiting. A GPU is waited for where figures
+    are logged and nowhere else. The figures of the run, which `run` keeps too, leave `warmup_steps` out and are missing
+    where no more steps were done. The trainer's metrics know nothing of all this: no checkpoint can be chosen by it.
+
+    Args:
+        warmup_steps: first steps of this process that the figures of the run leave out.
+        cpu_peak: `measure` takes half a second to measure what the CPU can do at best, without which it has no `mfu`.
+    """
+
+    def __init__(self, warmup_steps: int = 3, cpu_peak: Literal["measure"] | None = None) -> None:
+        if cpu_peak not in (None, "measure"):
+            raise ValueError(f"found cpu_peak={cpu_peak}; accepted: measure or null")
+        self.warmup_steps = warmup_steps
+        self.cpu_peak = cpu_peak
+        self.run: dict[str, float] = {}
+        self._meter: Meter | None = None
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Count the model's operations, before a strategy shares its weights out."""
+        if stage not in ("fit", "predict"):
+            return
+        model, device = pl_module.model, trainer.strategy.root_device
+        peak = peak_flops(device, _dtype(trainer, model), measure_cpu=self.cpu_peak == "measure")
+        self._meter = Meter(model, device, (training_flops if stage == "fit" else prediction_flops)(model), peak)
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Begin to count."""
+        self._begin(trainer.global_step)
+
+    def on_predict_start(self, *_: Any) -> None:
+        """Begin to count."""
+        self._begin(0)
+
+    def _begin(self, step: int) -> None:
+        self.run = {}
+        self._first = self._latest = step
+        self._window = self._meter.totals()
+        self._start = self._window if self.warmup_steps == 0 else None
+        if self._meter.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._meter.device)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """The batch is there."""
+        self._meter.step_starts()
+
+    on_predict_batch_start = on_train_batch_start
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, _module: lightning.LightningModule, _outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Count the batch, and log at the end of a window."""
+        self._meter.step_ends(batch)
+        if trainer.global_step == self._latest:
+            return  # gradients are still gathered
+        self._latest = trainer.global_step
+        if trainer.log_every_n_steps and self._latest % trainer.log_every_n_steps == 0:
+            now = self._meter.totals()
+            self._log(trainer, "throughput", self._figures(trainer, now.since(self._window)))
+            self._window = now
+        self._warm(self._latest)
+        self._meter.idle()
+
+    def on_predict_batch_end(
+        self, _trainer: lightning.Trainer, _module: lightning.LightningModule, _outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Count the batch."""
+        self._meter.step_ends(batch)
+        self._latest += 1
+        self._warm(self._latest)
+
+    def _warm(self, step: int) -> None:
+        if self._start is None and step - self._first >= self.warmup_steps:
+            self._start = self._meter.totals()
+
+    def on_validation_start(self, *_: Any) -> None:
+        """Stop the clock."""
+        if self._meter is not None:
+            self._meter.pause()
+
+    def on_save_checkpoint(self, *_: Any) -> None:
+        """Stop the clock."""
+        self.on_validation_start()
+
+    def on_train_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Log the run's figures."""
+        self._finish(trainer)
+        self._log(trainer, "run", self.run)
+
+    def on_predict_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Keep the run's figures."""
+        self._finish(trainer)
+
+    def _finish(self, trainer: lightning.Trainer) -> None:
+        self._meter.pause()
+        if self._start is not None and self._latest - self._first > self.warmup_steps:
+            part = self._meter.totals().since(self._start)
+            steps = self._latest - self._first - self.warmup_steps
+            self.run = self._figures(trainer, part)
+            self.steps, self.seconds = steps, part.seconds
+
+    def _figures(self, trainer: lightning.Trainer, part: Totals) -> dict[str, float]:
+        """Over all processes, each of which has to call this."""
+        shares = trainer.strategy.all_gather(self._meter.share(part))
+        return figures(shares.view(-1, shares.shape[-1]).cpu())
+
+    @staticmethod
+    def _log(trainer: lightning.Trainer, place: str, found: dict[str, float]) -> None:
+        if not trainer.is_global_zero or not found:
+            return
+        for logger in trainer.loggers:
+            # The trainer counts the steps that it logs from 0.
+            logger.log_metrics({f"{place}/{name}": value for name, value in found.items()}, trainer.global_step - 1)
+
+
+def _dtype(trainer: lightning.Trainer, model: GitModel) -> torch.dtype:
+    """In which most products are made: that of autocast, else that of the language model's weights."""
+    halves = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+    return halves.get(str(trainer.precision), model.llm.get_input_embeddings().weight.dtype)
