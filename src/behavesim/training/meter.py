@@ -3,6 +3,8 @@
 import resource
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -45,35 +47,35 @@ class Meter:
     """
 
     def __init__(self, model: GitModel, device: torch.device, flops: Flops | None, peak: float | None) -> None:
-        self.model = model
         self.device = device
         self.flops = flops
         self.peak = peak
+        # Read now: strategies wrap a model's parts later on.
+        self._prefix = int(model.metadata is not None)
+        self._frames = model.frames
         self._picture_places = picture_places(model)
-        self._excluded = self._waited = 0.0
-        self._ended: float | None = None  # when the latest step did
-        self._paused: float | None = time.perf_counter()  # since when nothing counts
+        self._supervised = model.head.answering.supervise if isinstance(model.head, TextHead) else None
+        self._ended = time.perf_counter()  # when the latest step did
+        self._excluded = self._ended  # what the clock is ahead of the time that counts
+        self._paused: float | None = self._ended  # since when nothing counts
+        self._waited = 0.0
         self._known = np.zeros(3)  # rows, pictures, positions: shapes
         self._counted = torch.zeros(3, dtype=torch.int64, device=device)  # places, squares, answers
 
     def step_starts(self) -> None:
         """The batch is there."""
-        now = time.perf_counter()
-        if self._paused is not None:
-            self._excluded += now - self._paused
-            self._paused = None
-        elif self._ended is not None:
-            self._waited += now - self._ended
+        self.resume()
+        self._waited += time.perf_counter() - self._ended
 
     def step_ends(self, batch: Batch) -> None:
         """Count the batch; see `idle`, too."""
         rows, text = batch.attention_mask.shape
-        prefix = int(self.model.metadata is not None)
+        prefix = self._prefix
         lengths = batch.attention_mask.sum(dim=1) + prefix
         pictures = 0 if batch.image_slot is None else len(batch.image_slot)
         if pictures:
-            prefix += self.model.frames * self._picture_places
-            row = batch.image_slot // self.model.frames
+            prefix += self._frames * self._picture_places
+            row = batch.image_slot // self._frames
             lengths.index_add_(0, row, torch.full_like(row, self._picture_places))
         self._known += rows, pictures, rows * (prefix + text)
         self._counted += torch.stack([lengths.sum(), lengths.square().sum(), self._answers(batch)])
@@ -83,18 +85,25 @@ class Meter:
         """From here to the next step is waiting."""
         self._ended = time.perf_counter()
 
-    def _answers(self, batch: Batch) -> Tensor:
-        if not isinstance(self.model.head, TextHead):
-            return torch.zeros((), dtype=torch.int64, device=self.device)
-        if self.model.head.answering.supervise == "all":
-            return batch.attention_mask.sum() - len(batch.attention_mask)
-        return batch.answer_length.sum()
-
     def pause(self) -> None:
-        """From here to the next step nothing counts: something else is done. What was begun is waited for."""
+        """From here on nothing counts: something else is done. What was begun is waited for."""
         if self._paused is None:
             self._synchronise()
             self._paused = time.perf_counter()
+
+    def resume(self) -> None:
+        """End a pause, if there is one; from here to the next step is waiting."""
+        if self._paused is not None:
+            self.idle()
+            self._excluded += self._ended - self._paused
+            self._paused = None
+
+    def _answers(self, batch: Batch) -> Tensor:
+        if self._supervised is None:
+            return torch.zeros((), dtype=torch.int64, device=self.device)
+        if self._supervised == "all":
+            return batch.attention_mask.sum() - len(batch.attention_mask)
+        return batch.answer_length.sum()
 
     def totals(self) -> Totals:
         """Up to now, or to the pause."""
@@ -106,6 +115,14 @@ class Meter:
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def forget_memory(self) -> None:
+        """Let `peak_memory` be of what follows; where a kernel does not offer that, of the whole process."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")
 
     def peak_memory(self) -> float:
         """GiB at most: allocated on a GPU, resident of the process on a CPU."""
@@ -120,7 +137,7 @@ class Meter:
         done = nan if self.flops is None else self.flops.of(**_loads(part))
         possible = nan if self.peak is None else self.peak * part.seconds
         values = [part.seconds, part.waited, part.rows, part.positions, part.places, done, possible, self.peak_memory()]
-        return torch.tensor(values, dtype=torch.float64, device=self.device)
+        return torch.tensor(values, dtype=torch.float64)
 
 
 def _loads(part: Totals) -> dict[str, float]:

@@ -1,12 +1,13 @@
 """How many floating point operations a device can do in a second, at best."""
 
+import re
 import time
 
 import torch
 
 # TFLOP/s of dense matrix products as the makers' data sheets have them, without sparsity, which doubles the headline
 # figure: half precision with sums in fp32, TF32, fp32. Lightning's own table counts some GPUs with sparsity, some
-# without their matrix units, and does not know the H200. Longer names first: an L40S is no L4.
+# without their matrix units, and does not know the H200. Of names that begin alike, the longer one comes first.
 GPUS = {
     "B200": (2250.0, 1125.0, 75.0),
     "H200": (989.4, 494.7, 66.9),
@@ -45,7 +46,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype, *, measure_cpu: bool = 
 
 def _listed(name: str, dtype: torch.dtype) -> float | None:
     for known, (half, tf32, single) in GPUS.items():
-        if known.lower() in name.lower():
+        if re.search(rf"\b{known}\b", name):  # whole words: an RTX A4000 is no A40
             if dtype in (torch.float16, torch.bfloat16):
                 return half * 1e12
             return (single if torch.get_float32_matmul_precision() == "highest" else tf32) * 1e12

@@ -1,6 +1,6 @@
-"""How fast training runs: figures of each logged window, and of the run."""
+"""How fast training and prediction run: figures of each logged window, and of the run."""
 
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import torch
@@ -18,28 +18,31 @@ class Throughput(lightning.Callback):
     | figure | meaning |
     |---|---|
     | `samples_per_second` | tweets, all processes together |
-    | `tokens_per_second` | places that the language model computes, without padding: tokens of text and of the prefix |
+    | `tokens_per_second` | places that the language model reads, without padding: tokens of text and of the prefix |
     | `padding_share` | places of padding and of empty picture slots, of all places that it computes |
     | `data_wait_share` | time of the process between two steps, of all time: reading the next batch, bringing it to the
-      device, the trainer's own logging |
+      device, the trainer's own logging. On a GPU it is an upper bound: the copy may wait for the step before it |
     | `peak_memory_gib` | allocated on the GPU, or resident in the process; of the process with most |
     | `mfu` | operations that the model asks for, see `models/flops.py`, of those that the devices could do at best |
 
-    Validation and the writing of checkpoints count neither as time nor as waiting. A GPU is waited for where figures
-    are logged and nowhere else. The figures of the run, which `run` keeps too, leave `warmup_steps` out and are missing
-    where no more steps were done. The trainer's metrics know nothing of all this: no checkpoint can be chosen by it.
+    Validation and the writing of checkpoints count neither as time nor as waiting; the start of an epoch is waiting. A
+    GPU is waited for where figures are logged and nowhere else. The figures of the run, which `run` keeps too, leave
+    `warmup_steps` out and are missing where no more steps were done. The trainer's metrics know nothing of all this: no
+    checkpoint can be chosen by it. Every process needs this callback, also where one alone has a logger: figures are
+    gathered.
 
     Args:
         warmup_steps: first steps of this process that the figures of the run leave out.
-        cpu_peak: `measure` takes half a second to measure what the CPU can do at best, without which it has no `mfu`.
+        measure_cpu: take half a second to measure what the CPU can do at best, without which it has no `mfu`.
     """
 
-    def __init__(self, warmup_steps: int = 3, cpu_peak: Literal["measure"] | None = None) -> None:
-        if cpu_peak not in (None, "measure"):
-            raise ValueError(f"found cpu_peak={cpu_peak}; accepted: measure or null")
+    def __init__(self, warmup_steps: int = 3, measure_cpu: bool = False) -> None:
+        if warmup_steps < 0:
+            raise ValueError(f"found warmup_steps={warmup_steps}")
         self.warmup_steps = warmup_steps
-        self.cpu_peak = cpu_peak
+        self.measure_cpu = measure_cpu
         self.run: dict[str, float] = {}
+        self.steps, self.seconds = 0, 0.0  # that the figures of the run are of
         self._meter: Meter | None = None
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
@@ -47,7 +50,7 @@ class Throughput(lightning.Callback):
         if stage not in ("fit", "predict"):
             return
         model, device = pl_module.model, trainer.strategy.root_device
-        peak = peak_flops(device, _dtype(trainer, model), measure_cpu=self.cpu_peak == "measure")
+        peak = peak_flops(device, _dtype(trainer, model), measure_cpu=self.measure_cpu)
         self._meter = Meter(model, device, (training_flops if stage == "fit" else prediction_flops)(model), peak)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
@@ -59,12 +62,17 @@ class Throughput(lightning.Callback):
         self._begin(0)
 
     def _begin(self, step: int) -> None:
-        self.run = {}
+        self.run, self.steps, self.seconds = {}, 0, 0.0
         self._first = self._latest = step
+        self._meter.forget_memory()
         self._window = self._meter.totals()
         self._start = self._window if self.warmup_steps == 0 else None
-        if self._meter.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._meter.device)
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Whatever is done before the first batch is waiting for it."""
+        self._meter.resume()
+
+    on_predict_epoch_start = on_train_epoch_start
 
     def on_train_batch_start(self, *_: Any) -> None:
         """The batch is there."""
@@ -84,8 +92,7 @@ class Throughput(lightning.Callback):
             now = self._meter.totals()
             self._log(trainer, "throughput", self._figures(trainer, now.since(self._window)))
             self._window = now
-        self._warm(self._latest)
-        self._meter.idle()
+        self._warm()
 
     def on_predict_batch_end(
         self, _trainer: lightning.Trainer, _module: lightning.LightningModule, _outputs: Any, batch: Batch, *_: Any
@@ -93,42 +100,39 @@ class Throughput(lightning.Callback):
         """Count the batch."""
         self._meter.step_ends(batch)
         self._latest += 1
-        self._warm(self._latest)
+        self._warm()
 
-    def _warm(self, step: int) -> None:
-        if self._start is None and step - self._first >= self.warmup_steps:
+    def _warm(self) -> None:
+        if self._start is None and self._latest - self._first >= self.warmup_steps:
             self._start = self._meter.totals()
+        self._meter.idle()  # what was done here, such as waiting for the GPU, is no waiting for data
 
     def on_validation_start(self, *_: Any) -> None:
-        """Stop the clock."""
+        """Stop the clock, if it runs: `trainer.validate` comes here too."""
         if self._meter is not None:
             self._meter.pause()
 
-    def on_save_checkpoint(self, *_: Any) -> None:
-        """Stop the clock."""
-        self.on_validation_start()
+    on_save_checkpoint = on_validation_start
 
     def on_train_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Log the run's figures."""
-        self._finish(trainer)
+        self.on_predict_end(trainer)
         self._log(trainer, "run", self.run)
 
     def on_predict_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Keep the run's figures."""
-        self._finish(trainer)
-
-    def _finish(self, trainer: lightning.Trainer) -> None:
         self._meter.pause()
-        if self._start is not None and self._latest - self._first > self.warmup_steps:
+        steps = self._latest - self._first - self.warmup_steps
+        if steps > 0:
             part = self._meter.totals().since(self._start)
-            steps = self._latest - self._first - self.warmup_steps
-            self.run = self._figures(trainer, part)
-            self.steps, self.seconds = steps, part.seconds
+            self.run, self.steps, self.seconds = self._figures(trainer, part), steps, part.seconds
 
     def _figures(self, trainer: lightning.Trainer, part: Totals) -> dict[str, float]:
         """Over all processes, each of which has to call this."""
-        shares = trainer.strategy.all_gather(self._meter.share(part))
-        return figures(shares.view(-1, shares.shape[-1]).cpu())
+        share = self._meter.share(part)
+        if trainer.world_size == 1:
+            return figures(share[None])
+        return figures(trainer.strategy.all_gather(share.to(trainer.strategy.root_device)).cpu())
 
     @staticmethod
     def _log(trainer: lightning.Trainer, place: str, found: dict[str, float]) -> None:
@@ -140,6 +144,8 @@ class Throughput(lightning.Callback):
 
 
 def _dtype(trainer: lightning.Trainer, model: GitModel) -> torch.dtype:
-    """In which most products are made: that of autocast, else that of the language model's weights."""
-    halves = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
-    return halves.get(str(trainer.precision), model.llm.get_input_embeddings().weight.dtype)
+    """In which most products are made: as the trainer's precision says, else that of the language model's weights."""
+    for name, dtype in (("bf16", torch.bfloat16), ("16", torch.float16)):
+        if str(trainer.precision).startswith(name):
+            return dtype
+    return model.llm.get_input_embeddings().weight.dtype
