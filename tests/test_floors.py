@@ -9,10 +9,13 @@ import behavesim
 
 PACKAGE = Path(behavesim.__file__).parent
 FLOORS = (
-    {"errors", "log", "folders", "config", "nodes", "pairs", "schema", "differing"},
+    {
+        *("errors", "log", "ranks", "folders", "config", "nodes", "pairs", "schema", "differing", "redact", "lifetime", "jobs"),
+        "machine",
+    },
     {"data", "models", "metrics"},
     {"training"},
-    {"tracking", "exported", "ranking"},
+    {"tracking", "exported", "ranking", "sweep_run"},
     {
         "artifact",
         "build",
@@ -27,13 +30,16 @@ FLOORS = (
         "report",
         "resume",
         "leaderboard",
+        "sweep",
+        "benchmarking",
+        "benchmark_report",
     },
-    {"cli", "train", "evaluate", "predict", "export", "convert", "prepare", "compare"},
+    {"cli", "train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark"},
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
 HYDRA = {"build", "cli", "train", "evaluate", "predict"}
-MLFLOW = {"tracking", "exported", "ranking"}
-LIGHT = {"errors", "log", "config", "nodes", "pairs", "schema"}
+MLFLOW = {"tracking", "exported", "ranking", "sweep_run"}
+LIGHT = {"errors", "log", "ranks", "config", "nodes", "pairs", "schema", "redact", "lifetime", "jobs", "sweep", "machine"}
 HEAVY = {"torch", "lightning", "hydra", "mlflow", "transformers", "polars", "numpy"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

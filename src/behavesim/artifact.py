@@ -218,12 +218,22 @@ def answer_tokens(config: Mapping[str, Any]) -> int:
     return config["task"]["answer_tokens"] if config["model"]["head"] == "text" else 0
 
 
+def stored_parameters(model: GitModel, config: Mapping[str, Any]) -> list[torch.nn.Parameter]:
+    """The parameters that an artifact holds."""
+    left_out = _left_out(model, config)
+    return [parameter for name, parameter in model.named_parameters() if name not in left_out]
+
+
+def _left_out(model: GitModel, config: Mapping[str, Any]) -> set[str]:
+    """Published weights that stay frozen."""
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    return {name for name in frozen if config.get("pretrained", False) and part_of(name) in ("llm", "vision")}
+
+
 def _stored_weights(model: GitModel, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Every weight once, a tied matrix under its first name; published weights that stay frozen are left out."""
     first: dict[int, str] = {}
-    published = config.get("pretrained", False)
-    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    left_out = {name for name in frozen if published and part_of(name) in ("llm", "vision")}
+    left_out = _left_out(model, config)
     # Buffers of four-bit weights come with them.
     left_out |= {name for name in model.state_dict() if any(name.startswith(f"{weight}.") for weight in left_out)}
     return {

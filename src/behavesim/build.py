@@ -1,6 +1,7 @@
 """From a configuration to the pieces of a run."""
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -11,6 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.strategies import Strategy
 from omegaconf import DictConfig, OmegaConf
 
 from behavesim import tracking
@@ -19,6 +22,8 @@ from behavesim.data.datamodule import TweetDataModule
 from behavesim.errors import UserError
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
+from behavesim.models.trainable import frozen_digest
+from behavesim.ranks import is_main
 from behavesim.training.module import LikesModule
 
 # Arguments of the trainer that other nodes of the configuration decide.
@@ -30,6 +35,8 @@ RESERVED = (
     "enable_checkpointing",
     "use_distributed_sampler",
     "reload_dataloaders_every_n_epochs",
+    "strategy",
+    "plugins",
 )
 
 # Groups whose options say what a run is; the others say where it writes.
@@ -60,7 +67,7 @@ def check_targets(cfg: DictConfig) -> None:
     Raises:
         UserError: one line for every wrong key and every target that does not exist.
     """
-    nodes = {"trainer": cfg.trainer}
+    nodes = {"trainer": cfg.trainer} | ({} if cfg.strategy == "auto" else {"strategy": cfg.strategy})
     if "optim" in cfg:
         nodes["optim.optimizer"] = cfg.optim.optimizer
     if "callbacks" in cfg:
@@ -88,10 +95,11 @@ def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
     """The model of `cfg.model`, sized by the data, and its likes bins."""
     bins = LikesBins.fit(data.train_likes, cfg.model.bins)
     config = plain(cfg) | {"image_states": data.reader.states}
-    if cfg.dry_run and "pretrained" in config["model"]:
+    dry_run = cfg.get("dry_run", False)  # a benchmark has no such key
+    if dry_run and "pretrained" in config["model"]:
         config["model"]["pretrained"] = False
     # A dry run counts weights; on the meta device a model of any size takes no memory.
-    with torch.device("meta") if cfg.dry_run else nullcontext():
+    with torch.device("meta") if dry_run else nullcontext():
         return build_model(config, data.encoder, bins), bins
 
 
@@ -104,12 +112,15 @@ def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> Likes
         schedule=cfg.optim.schedule,
         data_digest=data.digest,
         batch_plan=data.batch_plan,
+        frozen_digest=frozen_digest(git_model),
         seed=cfg.seed,
     )
 
 
 def logger(cfg: DictConfig) -> Logger | None:
-    """The logger of `cfg.logger`; MLflow's run is open when it returns."""
+    """The logger of `cfg.logger`; MLflow's run is open when it returns. Further processes of a job log nothing."""
+    if cfg.logger.name != "none" and not is_main():
+        return DummyLogger()
     if cfg.logger.name == "csv":
         return CSVLogger(cfg.paths.output, name="", version="csv")
     if cfg.logger.name == "none":
@@ -125,15 +136,14 @@ def logger(cfg: DictConfig) -> Logger | None:
     )
 
 
-def trainer(
-    cfg: DictConfig, *, run_logger: Logger | None = None, callbacks: Sequence[lightning.Callback] = ()
-) -> lightning.Trainer:
-    """The trainer of `cfg.trainer`."""
+def trainer(cfg: DictConfig, *, callbacks: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
+    """The trainer of `cfg.trainer` and `cfg.strategy`, without a logger."""
     try:
         return instantiate(
             cfg.trainer,
             precision=_precision(cfg.trainer),
-            logger=run_logger or False,
+            strategy=_strategy(cfg),
+            logger=False,
             callbacks=list(callbacks),
             default_root_dir=cfg.paths.output,
             enable_model_summary=False,
@@ -150,8 +160,22 @@ def trainer(
         ) from error
 
 
+def _strategy(cfg: DictConfig) -> Strategy | str:
+    """How processes share the work."""
+    if cfg.strategy == "auto":
+        return "auto"
+    if cfg.trainer.accelerator == "cpu":
+        # DeepSpeed looks for its device when it is imported, and would find a GPU that is not meant.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    return instantiate(cfg.strategy)
+
+
 def _precision(cfg: DictConfig) -> str | int:
-    """`half` is the reference's fp16 on a GPU and, where that has no support, bf16 or fp32."""
+    """`auto` is bf16 where a GPU has it; `half` the reference's fp16 on a GPU and elsewhere bf16, or fp32."""
+    if cfg.precision == "auto":
+        if cfg.accelerator == "cpu" or not torch.cuda.is_available():
+            return "32-true"
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     if cfg.precision != "half":
         return cfg.precision
     if cfg.accelerator != "cpu" and torch.cuda.is_available():

@@ -16,14 +16,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from behavesim import sweep
 from behavesim.config import unknown_key, validate
 from behavesim.errors import UserError
+from behavesim.lifetime import INTERRUPTED, unwinding
+from behavesim.log import only_errors
+from behavesim.ranks import is_main, started_together
 
 PACKAGE = Path(__file__).parent
 # The wheel carries conf/ inside the package; a checkout has it beside src/.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 USER_ERROR = 2
-INTERRUPTED = 130  # as shells have it
 
 
 def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
@@ -36,6 +39,7 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         try:
             _tell_jobs_apart(cfg)
             check(name, cfg)
+            _share_name(cfg)
             return run(cfg)
         except UserError as error:
             _fail(str(error))
@@ -48,7 +52,8 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         full_error = os.environ.get("HYDRA_FULL_ERROR")
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
-            hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
+            with unwinding(), sweep.conducted():
+                hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
         except BrokenPipeError:
             _end_quietly()
         except KeyboardInterrupt:
@@ -97,6 +102,24 @@ def _tell_jobs_apart(cfg: DictConfig) -> None:
         cfg.paths.output = job.runtime.output_dir
 
 
+def _share_name(cfg: DictConfig) -> None:
+    """Give all processes of a job one `run_name`; all but the main one fall silent.
+
+    Lightning starts further processes with the arguments of this one, and a default name is a moment of the clock.
+
+    Raises:
+        UserError: the processes were started from outside, each with a name of its own.
+    """
+    if not is_main():
+        only_errors()
+    if any(argument.startswith("run_name=") for argument in sys.argv[1:]):
+        return
+    if started_together():
+        raise UserError("run_name: found none for processes that were started together; accepted: run_name=NAME")
+    if HydraConfig.get().mode == RunMode.RUN:
+        sys.argv.append(f"run_name={cfg.run_name}")
+
+
 def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
     """`data.path=FILE` alone means `data=tweets` in training, whose default is the sample; odd values are quoted."""
     has_path = any(argument.startswith("data.path=") for argument in arguments)
@@ -104,7 +127,7 @@ def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
     quoted = [_quoted(argument) for argument in arguments]
     if name == "compare":  # `experiment` is a group of recipes to Hydra, and MLflow's word to whoever compares runs
         quoted = [re.sub("^experiment=", "experiment_name=", argument) for argument in quoted]
-    return [*quoted, "data=tweets"] if name == "train" and has_path and not chooses else quoted
+    return [*quoted, "data=tweets"] if name in ("train", "benchmark") and has_path and not chooses else quoted
 
 
 def _quoted(argument: str) -> str:
@@ -174,6 +197,7 @@ def _end_quietly() -> None:
 
 
 def _fail(message: str) -> None:
+    who = "error" if is_main() else f"error in process {os.environ.get('LOCAL_RANK', '')}"
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(f"{who}: {line}", file=sys.stderr)
     raise SystemExit(USER_ERROR)

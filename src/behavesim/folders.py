@@ -26,14 +26,20 @@ def take_place(new: Path, folder: Path, keep: Callable[[str], bool] = _nothing) 
     settle(folder, keep)
     if folder.exists():
         log.info("%s exists and is replaced", folder)
-        folder.rename(_replaced(folder))
-    new.rename(folder)
+    swap(new, folder)
     settle(folder, keep)
+
+
+def swap(new: Path, place: Path) -> None:
+    """Rename a file or folder to `place`; a folder that stood there is left to `settle`."""
+    if place.is_dir():
+        place.rename(replaced(place))
+    new.replace(place)
 
 
 def settle(folder: Path, keep: Callable[[str], bool] = _nothing) -> None:
     """Bring a replacement to its end that was interrupted: the old folder comes back, or gives up what is kept."""
-    old = _replaced(folder)
+    old = replaced(folder)
     if not old.exists():
         return
     if not folder.exists():
@@ -47,5 +53,6 @@ def settle(folder: Path, keep: Callable[[str], bool] = _nothing) -> None:
         raise UserError(f"{old}: cannot be removed; accepted: a folder whose files may be deleted")
 
 
-def _replaced(folder: Path) -> Path:
+def replaced(folder: Path) -> Path:
+    """Where a folder lies while another one takes its place."""
     return folder.with_name(f".{folder.name}.replaced")

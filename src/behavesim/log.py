@@ -13,7 +13,10 @@ log = logging.getLogger("behavesim")
 _NOISE = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.strategies.deepspeed",
+    "lightning.fabric.utilities.distributed",
     "lightning.fabric.utilities.seed",
+    "DeepSpeed",
     "alembic",
     "mlflow",
     "filelock",
@@ -27,6 +30,10 @@ _WARNINGS = (
     r".*You are using a custom batch sampler.*",
     r".*could not find the monitored key.*",  # `max_steps` may end training before the first validation
     r".*isinstance\(treespec, LeafSpec\).*",
+    r".*torch\.distributed\..* is deprecated.*",  # of lightning's and DeepSpeed's calls
+    r".*(past_key_values|gradient_checkpointing_enable). is deprecated.*",  # transformers 5.24 renames them
+    r".*When saving the DeepSpeed Stage 3 checkpoint.*",
+    r".*sync_dist=True.* when logging on epoch level.*",  # metrics are computed of the rows of all processes
 )
 
 
@@ -36,6 +43,11 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in _WARNINGS:
         warnings.filterwarnings("ignore", message=pattern)
+
+
+def only_errors() -> None:
+    """Silence our own lines too: another process of the job says the same."""
+    log.setLevel(logging.ERROR)
 
 
 def table_text(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], width: int = 100) -> str:

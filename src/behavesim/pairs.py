@@ -42,6 +42,10 @@ def _impossible_inputs(values: Mapping[str, Any]) -> Iterator[str]:
         yield "logger: found mlflow without tracking_uri or experiment_name; accepted: both"
     if at("trainer.fast_dev_run") and at("ckpt_path"):
         yield "ckpt_path: found with debug=fdr; accepted: one of them, a one-batch run continues nothing"
+    if at("warmup_steps") is not None and at("trainer.fast_dev_run"):
+        yield f"trainer.fast_dev_run: found {at('trainer.fast_dev_run')}; accepted: false, a benchmark has steps="
+    if at("warmup_steps") is not None and at("model.quantization") not in (None, "none"):
+        yield f"model.quantization: found {at('model.quantization')}; accepted: none, random weights are not quantized"
 
 
 def _impossible_pictures(values: Mapping[str, Any]) -> Iterator[str]:
@@ -114,10 +118,21 @@ def _impossible_processes(values: Mapping[str, Any]) -> Iterator[str]:
     def at(key: str) -> Any:
         return value_at(values, key)
 
-    if at("model") is not None and at("trainer.devices") not in (1, "1", [0], None):
-        yield f"trainer.devices: found {at('trainer.devices')}; accepted: 1, several devices are not supported yet"
-    if at("trainer.num_nodes") not in (1, None):
-        yield f"trainer.num_nodes: found {at('trainer.num_nodes')}; accepted: 1, several nodes are not supported yet"
+    alone = at("trainer.devices") in (1, "1", [0], None) and at("trainer.num_nodes") in (1, None)
+    if at("model") is None and not alone:
+        found = f"{at('trainer.devices')} with trainer.num_nodes={at('trainer.num_nodes')}"
+        yield f"trainer.devices: found {found}; accepted: 1 with 1 node, training alone shares its work out"
+    target, on_cpu = str(at("strategy._target_")), at("trainer.accelerator") == "cpu"
+    fsdp, zero = target.endswith(".FsdpStrategy"), target.endswith(".ZeroStrategy")
+    if fsdp and on_cpu:
+        yield "strategy: found fsdp with trainer.accelerator=cpu; accepted: ddp, zero1, zero2 or zero3, FSDP needs GPUs"
+    for key in ("offload_optimizer", "offload_parameters"):
+        if at(f"strategy.{key}") and on_cpu:
+            yield f"strategy.{key}: found true with trainer.accelerator=cpu; accepted: false, there is no other memory"
+    if at("model.quantization") == "nf4" and (fsdp or (zero and at("strategy.stage") == 3)):
+        yield "model.quantization: found nf4 with weights that are shared out; accepted: strategy=ddp, zero1 or zero2"
+    if zero and at("trainer.gradient_clip_algorithm") == "value":
+        yield "trainer.gradient_clip_algorithm: found value with DeepSpeed; accepted: norm"
 
 
 def _impossible_endings(values: Mapping[str, Any]) -> Iterator[str]:

@@ -8,14 +8,17 @@ from behavesim.data.datamodule import TweetDataModule
 from behavesim.log import log, print_table, table_text
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import parameter_table
+from behavesim.ranks import is_main
 from behavesim.results import Scores
 
 RESULTS = "results.txt"  # the table that training ends with
 COLUMNS = ("rmsle", "rmse", "mae", "spearman")
 
 
-def print_plan(cfg: DictConfig, data: TweetDataModule, model: GitModel) -> None:
+def print_plan(cfg: DictConfig, data: TweetDataModule, model: GitModel, processes: int) -> None:
     """What will run: the whole configuration in a dry run, rows, batches and parameters always."""
+    if not is_main():
+        return
     if cfg.dry_run:
         print(OmegaConf.to_yaml(cfg, resolve=True))
     rows = ", ".join(f"{len(data.parts[part]):,} {part}" for part in ("train", "validation", "test"))
@@ -23,8 +26,9 @@ def print_plan(cfg: DictConfig, data: TweetDataModule, model: GitModel) -> None:
     log.info("%s: %s", source, rows)
     batches = len(data.train_dataloader())
     log.info(
-        "%s batches an epoch, %.0f text tokens a row, prompts up to %s",
+        "%s batches an epoch%s, %.0f text tokens a row, prompts up to %s",
         batches,
+        f" for {processes} processes" if processes > 1 else "",
         data.encoded["train"].lengths.mean(),
         data.encoded["train"].lengths.max(),
     )
@@ -37,6 +41,8 @@ def _with_total(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
 
 def print_results(cfg: DictConfig, scores: Scores) -> None:
     """The test scores beside the baselines, and where everything lies."""
+    if not is_main():
+        return
     rows = [(name, *(metrics.get(column) for column in COLUMNS)) for name, metrics in scores.items()]
     text = table_text(f"{cfg.run_name}: test, {scores['model']['n']:,} rows", ("", *COLUMNS), rows)
     print(text, flush=True)

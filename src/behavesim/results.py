@@ -9,12 +9,11 @@ from typing import Any
 import lightning
 import numpy as np
 import polars as pl
-import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from behavesim import build, tracking
-from behavesim.artifact import Artifact, save_artifact, seen_hashes
+from behavesim import build, sweep, tracking
+from behavesim.artifact import Artifact, save_artifact, seen_hashes, stored_parameters
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.sample import noise_floor
 from behavesim.errors import UserError
@@ -25,7 +24,9 @@ from behavesim.metrics.likes import LikesEstimates, likes_metrics
 from behavesim.metrics.plots import predicted_against_actual
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
+from behavesim.ranks import is_main
 from behavesim.training.module import LikesModule, estimates_of, failures_of
+from behavesim.training.weights import load_weights, whole
 
 Scores = Mapping[str, Mapping[str, float]]
 METRICS = "metrics.json"
@@ -33,11 +34,11 @@ METRICS = "metrics.json"
 
 @contextmanager
 def failure_marked(logger: Logger | None) -> Iterator[None]:
-    """Mark the MLflow run as failed when the block does not reach its end."""
+    """Mark the MLflow run as failed, or killed, when the block does not reach its end."""
     try:
         yield
-    except BaseException:
-        tracking.mark_failed(logger)
+    except BaseException as error:
+        tracking.mark_ended(logger, error)
         raise
 
 
@@ -59,7 +60,7 @@ def load_best(trainer: lightning.Trainer, module: LikesModule) -> None:
     path = getattr(callback, "best_model_path", "")
     if path:
         log.info("best epoch: %s", Path(path).stem)
-        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+        load_weights(module, Path(path))
 
 
 def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesBins) -> None:
@@ -68,7 +69,9 @@ def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesB
     config["pictures"] = int(data.encoded["train"].picture_counts.sum())
     config["image_states"] = data.reader.states and list(data.reader.states)
     artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.parts))
-    save_artifact(artifact, Path(cfg.export_dir))
+    with whole(stored_parameters(model, config["model"])):
+        if is_main():
+            save_artifact(artifact, Path(cfg.export_dir))
 
 
 def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Scores:
@@ -90,8 +93,17 @@ def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Score
     return found
 
 
-def record(cfg: DictConfig, logger: Logger | None, data: TweetDataModule, module: LikesModule, found: Scores) -> None:
-    """Write metrics.json and the plot, and log both with the artifact's path."""
+def record(
+    cfg: DictConfig,
+    logger: Logger | None,
+    data: TweetDataModule,
+    module: LikesModule,
+    found: Scores,
+    objective: float,
+) -> None:
+    """Write metrics.json, the plot and the objective, and log them with the artifact's path; the main process alone."""
+    if not is_main():
+        return
     folder = Path(cfg.paths.output)
     write_metrics(folder, found["model"])
     table = module.test_table
@@ -103,6 +115,8 @@ def record(cfg: DictConfig, logger: Logger | None, data: TweetDataModule, module
         for metric, value in metrics.items()
         if metric != "n"
     }
+    final[tracking.OBJECTIVE] = objective
+    sweep.write_objective(folder, cfg.optimized_metric, objective)
     tags = {"artifact": str(Path(cfg.export_dir).absolute()), HELD_OUT: data.held_out}
     tracking.log_results(logger, metrics=final, figure=figure, tags=tags)
 

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from omegaconf import DictConfig
 
 from behavesim.errors import UserError
+from behavesim.folders import settle
+from behavesim.ranks import is_main
 from behavesim.training.module import LikesModule
+from behavesim.training.weights import read_state, trained_state
 
 
 def checkpoint_path(cfg: DictConfig) -> Path | None:
@@ -21,42 +26,79 @@ def checkpoint_path(cfg: DictConfig) -> Path | None:
         return None
     folder = Path(cfg.paths.output) / "checkpoints"
     path = folder / "last.ckpt" if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
+    if is_main():
+        settle(path)  # a kill may have come while a new one took its place
     if not path.exists():
         raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} does not exist; accepted: last, or a .ckpt file of a run")
     return path
 
 
-def check_fits(checkpoint: Path | None, likes_module: LikesModule) -> None:
-    """A checkpoint that training continues from against the model, the rows and the batches of this configuration.
+def check_fits(checkpoint: Path | None, module: LikesModule, trainer: lightning.Trainer) -> None:
+    """A checkpoint that training continues from against the model, the rows, the batches and the processes of now.
 
     Raises:
-        UserError: it is no checkpoint, or one of another model, of other rows or of other batches.
+        UserError: it is no checkpoint, or one of another model, of other rows, batches or processes.
     """
     if checkpoint is None:
         return
-    try:  # mapped, not read: the trainer loads it later
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        found = state["state_dict"]
-    except Exception as error:
-        raise UserError(f"ckpt_path: {checkpoint} is damaged or no checkpoint; accepted: one of a run") from error
-    shapes = {name: tensor.shape for name, tensor in found.items()}
-    wanted = {name: tensor.shape for name, tensor in likes_module.state_dict().items()}
-    odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
-    if odd:
+    wants_folder = isinstance(trainer.strategy, DeepSpeedStrategy)
+    if checkpoint.is_dir() != wants_folder:
+        kinds = ("of DeepSpeed, a folder", "of another strategy, a file")
+        found, accepted = kinds if checkpoint.is_dir() else kinds[::-1]
+        raise UserError(f"ckpt_path: {checkpoint} is a checkpoint {found}; accepted: one {accepted}")
+    state = _state(checkpoint)
+    if odd := _other_weights(state, module):
         raise UserError(
             f"ckpt_path: {checkpoint} holds another model ({len(odd)} weights differ, such as {odd[0]}); "
             "accepted: the model settings of the run that is continued"
         )
-    if state.get("data_digest") != likes_module.data_digest:
+    if state.get("frozen_digest") != module.frozen_digest:
+        raise UserError(
+            f"ckpt_path: {checkpoint} was trained on top of other frozen weights; "
+            "accepted: the model settings and the seed of the run that is continued"
+        )
+    if state.get("data_digest") != module.data_digest:
         raise UserError(
             f"ckpt_path: {checkpoint} was trained on other rows, which may be test rows now; "
             "accepted: the table and the data settings of the run that is continued"
         )
-    if _inside_epoch(state) and state.get("batch_plan") != likes_module.batch_plan:
+    if _inside_epoch(state) and state.get("batch_plan") != module.batch_plan:
         raise UserError(
-            f"ckpt_path: {checkpoint} stands inside an epoch of other batches, found {likes_module.batch_plan}; "
+            f"ckpt_path: {checkpoint} stands inside an epoch of other batches, found {module.batch_plan}; "
             f"accepted: {state.get('batch_plan')}, or a checkpoint of an epoch's end"
         )
+    if (wants_folder or _inside_epoch(state)) and state.get("processes") != trainer.world_size:
+        raise UserError(
+            f"ckpt_path: {checkpoint} is shared out over {state.get('processes')} processes, found "
+            f"{trainer.world_size}; accepted: trainer.devices and trainer.num_nodes of the run that is continued"
+        )
+
+
+def _state(checkpoint: Path) -> Mapping[str, Any]:
+    try:  # mapped, not read: the trainer loads it later
+        state = read_state(checkpoint)
+        _shapes(state)
+    except Exception as error:
+        raise UserError(f"ckpt_path: {checkpoint} is damaged or no checkpoint; accepted: one of a run") from error
+    return state
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, torch.Size]:
+    """Of the weights that train, by name; DeepSpeed keeps them apart from the weights, of which ZeRO-3 has shares."""
+    if "param_shapes" in state:
+        return {name: shape for group in state["param_shapes"] for name, shape in group.items()}
+    return {name: tensor.shape for name, tensor in state["state_dict"].items()}
+
+
+def _other_weights(state: Mapping[str, Any], module: LikesModule) -> list[str]:
+    """Names of those that are not the same."""
+    shapes = _shapes(state)
+    wanted = {name: tensor.shape for name, tensor in trained_state(module).items()}
+    if "param_shapes" in state:  # of parameters alone
+        wanted = {name: wanted[name] for name, _ in module.named_parameters() if name in wanted}
+    else:  # a tied matrix has two names, and one is enough
+        shapes = {name: shape for name, shape in shapes.items() if name in wanted or name not in module.state_dict()}
+    return sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
 
 
 def _inside_epoch(state: Mapping[str, Any]) -> bool:

@@ -38,6 +38,7 @@ class Train(Node):
     model: Annotated[TinyModel | HfModel, Field(discriminator="target")]
     task: Task
     optim: Optim
+    strategy: Literal["auto"] | Target
     trainer: Trainer
     callbacks: dict[str, Target | None] | None
     logger: Logger
@@ -50,11 +51,29 @@ class Train(Node):
     optimized_metric: str
 
 
+class Benchmark(Node):
+    """`python -m behavesim.benchmark`."""
+
+    data: Data
+    model: Annotated[TinyModel | HfModel, Field(discriminator="target")]
+    task: Task
+    optim: Optim
+    strategy: Literal["auto"] | Target
+    trainer: Trainer
+    paths: Paths
+    run_name: RunName
+    seed: Seed
+    steps: Count
+    warmup_steps: Natural
+    seconds: Positive | None
+
+
 class Evaluate(Node):
     """`python -m behavesim.evaluate`."""
 
     data: LabelledData
     task: Answering
+    strategy: Literal["auto"] | Target
     trainer: Trainer
     paths: Paths
     run_name: RunName
@@ -64,6 +83,7 @@ class Evaluate(Node):
 class Predict(Node):
     """`python -m behavesim.predict`."""
 
+    strategy: Literal["auto"] | Target
     trainer: Trainer
     paths: Paths
     run_name: RunName
@@ -148,4 +168,5 @@ SCHEMAS: Mapping[str, type[Node]] = {
     "convert": Convert,
     "prepare": Prepare,
     "compare": Compare,
+    "benchmark": Benchmark,
 }

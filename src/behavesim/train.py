@@ -19,30 +19,30 @@ def train(cfg: "DictConfig") -> float | None:
     quiet_libraries()
     build.check_targets(cfg)
     inputs.check_weights(cfg)
-    callbacks = build.callbacks(cfg)
+    trainer = build.trainer(cfg, callbacks=build.callbacks(cfg))
     checkpoint = resume.checkpoint_path(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     data = inputs.datamodule(cfg)
     model, bins = build.model(cfg, data)
-    report.print_plan(cfg, data, model)
+    report.print_plan(cfg, data, model, trainer.world_size)
     if cfg.dry_run:
         data.remove_encoded()
         return None
     module = build.module(cfg, model, data)
-    resume.check_fits(checkpoint, module)
-    logger = build.logger(cfg)
+    resume.check_fits(checkpoint, module, trainer)
+    trainer.logger = logger = build.logger(cfg)
     with results.failure_marked(logger):
-        trainer = build.trainer(cfg, run_logger=logger, callbacks=callbacks)
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         fitted = results.last_metrics(trainer, module, data)
         results.load_best(trainer, module)
         trainer.test(module, data, verbose=False)
         results.export(cfg, data, model, bins)
         scores = results.scores(cfg, data, module)
-        results.record(cfg, logger, data, module, scores)
+        objective = results.optimized(cfg, trainer, fitted)
+        results.record(cfg, logger, data, module, scores, objective)
     data.remove_encoded()
     report.print_results(cfg, scores)
-    return results.optimized(cfg, trainer, fitted)
+    return objective
 
 
 main = command("train", train)

@@ -151,9 +151,14 @@ class TweetDataModule(lightning.LightningDataModule):
             seed=self.seed,
             epoch=self._epoch,
             start=self._done,
-            world_size=self.trainer.world_size if self.trainer else 1,
-            rank=self.trainer.global_rank if self.trainer else 0,
+            **self._place(),
         )
+
+    def _place(self) -> dict[str, int]:
+        """Among the processes that share each epoch's rows."""
+        if self.trainer is None:
+            return {}
+        return {"world_size": self.trainer.world_size, "rank": self.trainer.global_rank}
 
     def _epoch(self) -> int:
         """The same each time where a few batches are to be learned by heart."""
@@ -177,4 +182,4 @@ class TweetDataModule(lightning.LightningDataModule):
             tokens_per_batch=self.settings.tokens_per_batch * EVALUATION_FACTOR,
             rows_per_batch=rows and rows * EVALUATION_FACTOR,
         )
-        return tweet_loader(self.encoded[part], self.encoder, self.reader, settings)
+        return tweet_loader(self.encoded[part], self.encoder, self.reader, settings, **self._place())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -17,6 +18,19 @@ MULTIPLIER, INCREMENT = 6364136223846793005, 1442695040888963407
 CACHE_BYTES = 2 << 30  # of keys and values at once: 32 samples of a long batch would fill any accelerator
 # Next-token logits [B × samples, V], the step, the rows' places in the whole batch [B] → ids [B × samples].
 Choose = Callable[[Tensor, int, Tensor], Tensor]
+
+
+def alone(number: int) -> int:
+    """A number of this process, which waits for no other."""
+    return number
+
+
+def most_of_all(number: int) -> int:
+    """The largest of the numbers that all processes call this with at the same time."""
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    found = torch.tensor(number, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
 
 
 def greedy(logits: Tensor, _step: int, _rows: Tensor | None = None) -> Tensor:
@@ -80,19 +94,29 @@ def generate(
     pad_id: int = 0,
     choose: Choose = greedy,
     samples: int = 1,
+    most: Callable[[int], int] = alone,
 ) -> Tensor:
     """Continue left-padded rows; returns the new ids alone, [B × samples, at most max_new_tokens].
 
     A row ends at the first of `eos_ids`, which is kept; `pad_id` follows it. Equal to recomputing everything at each
     step, token for token. Rows do not depend on each other: as many as `CACHE_BYTES` holds go together.
+
+    `most` is `most_of_all` where processes hold a share of the weights each: then all run as many forward passes as the
+    one that needs most, and what is written beyond a row's end is left out.
     """
     rows = max(1, CACHE_BYTES // (samples * cache_bytes(llm, prompt.order.shape[1] + max_new_tokens)))
-    settings = {"max_new_tokens": max_new_tokens, "eos_ids": eos_ids, "choose": choose, "samples": samples}
+    settings = {
+        "max_new_tokens": max_new_tokens,
+        "eos_ids": eos_ids,
+        "choose": choose,
+        "samples": samples,
+        "most": most,
+    }
     places = torch.arange(len(prompt.order), device=prompt.order.device).split(rows)
-    parts = [
-        _generate(llm, part, places=place, pad_id=pad_id, **settings)
-        for part, place in zip(prompt.split(rows), places, strict=True)
-    ]
+    pieces = list(zip(prompt.split(rows), places, strict=True))
+    spare = pieces[-1:] * (most(len(pieces)) - len(pieces))  # written again and left out
+    parts = [_generate(llm, piece, places=place, pad_id=pad_id, **settings) for piece, place in pieces + spare]
+    parts = parts[: len(pieces)]
     width = max(part.shape[1] for part in parts)
     return torch.cat([F.pad(part, (0, width - part.shape[1]), value=pad_id) for part in parts])
 
@@ -113,6 +137,7 @@ def _generate(
     pad_id: int,
     choose: Choose,
     samples: int,
+    most: Callable[[int], int],
 ) -> Tensor:
     # The cache holds the prompt once and is repeated for the samples.
     cache = DynamicCache()
@@ -129,7 +154,7 @@ def _generate(
         ids = choose(logits, step, places).masked_fill(ended, pad_id)
         new.append(ids)
         ended |= torch.isin(ids, ends)
-        if ended.all() or step + 1 == max_new_tokens:
+        if step + 1 == max_new_tokens or not most(int(not ended.all())):
             break
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
         embeddings = llm.get_input_embeddings()(ids[:, None])  # [B, 1, D]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from behavesim.models import llm as decoder
-from behavesim.models.generation import Choose, generate, greedy
+from behavesim.models.generation import Choose, alone, generate, greedy, most_of_all
 from behavesim.models.head import Head, Hidden, Targets
 from behavesim.models.sequence import pack
 from behavesim.models.stored import StoredStates
@@ -65,6 +65,9 @@ class GitModel(nn.Module):
         self.token_dropout = token_dropout
         self.eos_ids = tuple(eos_ids)
         self.pad_id = pad_id
+        # Where several processes share gradients or weights, each waits until all have reached a part. With this every
+        # batch runs every part, and all processes write equally many tokens.
+        self.in_step = False
         # In the tower's space, before the projector, as the reference has it.
         embed_frames = frames > 1 if embed_frames is None else embed_frames
         self.frame_embedding = nn.Parameter(torch.zeros(frames, 1, vision.width)) if embed_frames else None
@@ -117,6 +120,15 @@ class GitModel(nn.Module):
             states = self.vision(pixel_values)
         return states.clone()  # an ordinary tensor again, which the projector's backward pass may keep
 
+    def _unseen(self) -> Tensor:
+        """Zero, by way of a blank picture: a scalar that brings a gradient of zero to all that pictures go through."""
+        weights = self.projector.parameters()
+        blank = self.vision.blank().to(next(weights).device)
+        states = self._states(blank)
+        if self.frame_embedding is not None:
+            states = states + self.frame_embedding[:1]
+        return self.projector(states).sum() * 0
+
     def prefix(
         self, rows: int, pixel_values: Tensor | None, image_slot: Tensor | None, features: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,6 +143,8 @@ class GitModel(nn.Module):
             image, image_valid = self.image_tokens(pixel_values, image_slot, rows)
             tokens.append(image)
             valid.append(image_valid)
+        elif self.in_step:
+            tokens[0] = tokens[0] + self._unseen()
         if self.metadata is not None and features is not None:
             metadata = self.metadata(features)
             tokens.append(metadata)
@@ -202,6 +216,7 @@ class GitModel(nn.Module):
             pad_id=self.pad_id,
             choose=choose,
             samples=samples,
+            most=most_of_all if self.in_step else alone,
         )
 
 

@@ -61,6 +61,10 @@ class Head(nn.Module, ABC):
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """Mean loss of a batch, a scalar."""
 
+    def answers(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """How many answers the loss of a batch is the mean of, a scalar: its rows, unless the head says otherwise."""
+        return torch.tensor(float(len(inputs["input_ids"])), device=inputs["input_ids"].device)
+
     @abstractmethod
     def score(self, model: "GitModel", inputs: Inputs, targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Loss, None without likes, and estimates; see the class."""

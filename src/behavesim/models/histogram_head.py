@@ -46,7 +46,7 @@ class HistogramHead(LikesHead):
         self.linear = nn.Linear(hidden_size, len(bins.likes))
         nn.init.zeros_(self.linear.weight)  # the first prediction is the prior, or uniform without one
         nn.init.zeros_(self.linear.bias)
-        self.log_sigma = nn.Parameter(torch.tensor(math.log(prior_sigma)))
+        self.log_sigma = nn.Parameter(torch.tensor([math.log(prior_sigma)]))  # [1]: DeepSpeed knows no scalars
 
     def forward(self, state: Tensor, prior: Tensor | None = None) -> Tensor:
         """State [B, D] and prior [B] in log1p likes (or None) → logits [B, K] in fp32."""

@@ -1,5 +1,6 @@
 """Token states that were computed beforehand, in the place of a vision tower."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -15,6 +16,10 @@ class StoredStates(nn.Module):
         super().__init__()
         self.tokens = tokens
         self.width = width
+
+    def blank(self) -> Tensor:
+        """States of no picture: [1, tokens, width]."""
+        return torch.zeros(1, self.tokens, self.width)
 
     def forward(self, states: Tensor) -> Tensor:
         """The states themselves.

@@ -47,12 +47,19 @@ class TextHead(Head):
         """Vocabulary logits at every position: [B, P + T, V]."""
         return model.vocabulary(hidden.states)
 
+    def _supervised(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """Tokens that the loss reads, but for the first of each text, which nothing comes before: [B, T - 1] bool."""
+        if self.answering.supervise == "answer":
+            return answer_mask(inputs["attention_mask"], targets.answer_length)[:, 1:]
+        return inputs["attention_mask"].bool()[:, 1:]
+
+    def answers(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """The supervised tokens."""
+        return self._supervised(inputs, targets).sum().float()
+
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """Mean cross-entropy of the supervised tokens, each read at the token before it."""
-        supervised = inputs["attention_mask"].bool()
-        if self.answering.supervise == "answer":
-            supervised = answer_mask(inputs["attention_mask"], targets.answer_length)
-        supervised = supervised[:, 1:]
+        supervised = self._supervised(inputs, targets)
         states = model.hidden(**inputs).text[:, :-1]
         # Vocabulary logits are the largest tensor of a step: they are made where a label is and nowhere else.
         return F.cross_entropy(model.vocabulary(states[supervised]), inputs["input_ids"][:, 1:][supervised])

@@ -1,9 +1,11 @@
 """Which weights train."""
 
+import hashlib
 from collections.abc import Sequence
 
 from torch import nn
 
+SAMPLED = 64  # values of a frozen weight that tell it from another
 PARTS = ("vision", "projector", "llm", "lora", "head")
 
 
@@ -36,3 +38,14 @@ def parameter_table(model: nn.Module) -> list[tuple[str, int, int]]:
         if sizes:
             rows.append((part, sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)))
     return rows
+
+
+def frozen_digest(model: nn.Module) -> str:
+    """Tells the weights that stay as they are from others: a hash of their names and of a few of their values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            values = parameter.detach().flatten()
+            some = values[:: max(1, len(values) // SAMPLED)].float().cpu()
+            digest.update(name.encode() + some.numpy().tobytes())
+    return digest.hexdigest()

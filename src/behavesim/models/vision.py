@@ -50,6 +50,10 @@ class VisionTower(nn.Module):
         rows, columns = self.transformer.grid_size
         return 1 + rows * columns
 
+    def blank(self) -> Tensor:
+        """A black picture: [1, 3, S, S]."""
+        return torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8)
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Token states of a batch of pictures; see the class."""
         if pixels.dtype == torch.uint8:

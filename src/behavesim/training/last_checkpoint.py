@@ -7,6 +7,8 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Checkpoint
 
+from behavesim.folders import settle, swap
+
 
 class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt`: every few steps, after a validation inside an epoch, and after every epoch.
@@ -56,13 +58,16 @@ class LastCheckpoint(Checkpoint):
             batch |= {"current": dict.fromkeys(batch["current"], 0), "is_last_batch": False}
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        """Write beside the earlier checkpoint and take its place when complete."""
+        """Write beside the earlier checkpoint and take its place when complete; DeepSpeed writes folders."""
         partial = self.path.with_name(f".{self.path.name}.partial")
+        if trainer.is_global_zero and partial.is_dir():  # of a run that was killed, perhaps with other processes
+            shutil.rmtree(partial)
+        trainer.strategy.barrier()
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
-            if self.path.is_dir():  # DeepSpeed writes folders, which no rename replaces
-                shutil.rmtree(self.path)
-            partial.replace(self.path)
+            settle(self.path)
+            swap(partial, self.path)
+            settle(self.path)
         trainer.strategy.barrier()
 
 

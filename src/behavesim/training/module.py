@@ -1,5 +1,6 @@
 """The LightningModule: a model, its loss, and likes metrics of validation and test."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from behavesim.data.batch import Batch
 from behavesim.metrics.likes import LikesEstimates, likes_metrics
 from behavesim.models.git import GitModel
 from behavesim.models.head import Targets
+from behavesim.training import together
 from behavesim.training.optim import OptimizerFactory, parameter_groups, rate_schedule
 
 
@@ -29,11 +31,14 @@ class Predictions:
 
     def table(self) -> dict[str, np.ndarray]:
         """All columns, ascending by row: `rows`, `actual` and the estimates of the head, each [N]."""
-        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
-        order = np.argsort(columns["rows"])
-        return {name: values[order] for name, values in columns.items()} | {
-            "rows": columns["rows"][order].astype(np.int64)
-        }
+        return in_order({name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]})
+
+
+def in_order(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same, ascending by `rows`, which become integers."""
+    order = np.argsort(columns["rows"])
+    ordered = {name: values[order] for name, values in columns.items()}
+    return ordered | {"rows": ordered["rows"].astype(np.int64)}
 
 
 def estimates_of(table: dict[str, np.ndarray]) -> LikesEstimates:
@@ -66,18 +71,30 @@ class LikesModule(lightning.LightningModule):
         schedule: str = "constant",
         data_digest: str = "",
         batch_plan: str = "",
+        frozen_digest: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.strict_loading = False  # checkpoints hold what trains, see `on_save_checkpoint`
         self.model = model
         self.optimizer = optimizer
         self.warmup = warmup
         self.schedule = schedule
         self.data_digest = data_digest
         self.batch_plan = batch_plan
+        self.frozen_digest = frozen_digest
         self.seed = seed
         self.test_table: dict[str, np.ndarray] = {}
         self._predictions = Predictions()
+
+    @property
+    def _several(self) -> bool:
+        """Whether processes share the batches of a step."""
+        return self.trainer.world_size > 1
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Tell the model whether other processes wait for it."""
+        self.model.in_step = self._several
 
     def on_train_batch_start(self, _batch: Batch, index: int) -> None:
         """Make what the step draws, such as dropout, a function of its place in training alone.
@@ -90,8 +107,11 @@ class LikesModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Loss of one batch."""
-        loss = self.model.loss(batch.inputs(), targets_of(batch))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.rows))
+        inputs, targets = batch.inputs(), targets_of(batch)
+        loss = mean = self.model.loss(inputs, targets)
+        if self._several:
+            loss, mean = together.mean_of_all(loss, self.model.head.answers(inputs, targets))
+        self.log("train/loss", mean, prog_bar=True, batch_size=len(batch.rows))
         return loss
 
     def predict_step(self, batch: Batch, _index: int = 0) -> dict[str, np.ndarray]:
@@ -104,6 +124,8 @@ class LikesModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forget the rows of the epoch before."""
         self._predictions = Predictions()
+        if self._several:
+            together.same_buffers(self.model)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Loss and estimates of one batch."""
@@ -125,11 +147,13 @@ class LikesModule(lightning.LightningModule):
 
     def _score(self, batch: Batch, stage: str) -> None:
         loss, estimates = self.model.score(batch.inputs(), targets_of(batch))
-        self.log(f"{stage}/loss", loss, batch_size=len(batch.rows))
+        self.log(f"{stage}/loss", loss, batch_size=len(batch.rows), sync_dist=self._several)
         self._predictions.add(batch, estimates)
 
     def _log_metrics(self, stage: str) -> dict[str, np.ndarray]:
         table = self._predictions.table()
+        if self._several:
+            table = in_order(together.table_of_all(table))
         metrics = likes_metrics(table["actual"], estimates_of(table)) | failures_of(table)
         del metrics["n"]
         for name, value in metrics.items():
@@ -148,6 +172,10 @@ class LikesModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep which rows were trained on, and in which batches."""
+        """Leave out weights that never change, and keep which these were, which rows were trained on, and how."""
+        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        checkpoint["frozen_digest"] = self.frozen_digest
         checkpoint["data_digest"] = self.data_digest
         checkpoint["batch_plan"] = self.batch_plan
+        checkpoint["processes"] = self.trainer.world_size

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -11,11 +12,15 @@ OptimizerFactory = Callable[[Iterable[dict]], Optimizer]
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
-    """Trainable weights in two groups: matrices, which decay, and vectors and scalars, which do not."""
+    """Trainable weights by what becomes of them: matrices decay, vectors and scalars do not.
+
+    Each kind of number has groups of its own, since ZeRO lays a group out as one flat array. No group is empty.
+    """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
-    vectors = [parameter for parameter in trainable if parameter.ndim < 2]
-    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    groups: dict[tuple[bool, torch.dtype], list[nn.Parameter]] = {}
+    for parameter in sorted(trainable, key=lambda parameter: parameter.ndim < 2):
+        groups.setdefault((parameter.ndim >= 2, parameter.dtype), []).append(parameter)
+    return [{"params": group} | ({} if decays else {"weight_decay": 0.0}) for (decays, _), group in groups.items()]
 
 
 def rate_schedule(optimizer: Optimizer, *, steps: int, warmup: float, schedule: str) -> LambdaLR:
