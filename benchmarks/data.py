@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from machine import description
 from PIL import Image
 
 from behavesim.data.batching import plan_batches
 from behavesim.data.loader import LoaderSettings, TweetLoader
+from behavesim.machine import description
 
 WORDS = 20_000
 SIDE = 64  # pixels of a picture

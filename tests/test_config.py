@@ -38,6 +38,7 @@ def given_paths(sample_source, tmp_path_factory):
         "convert": [f"reference={folder}", "output=converted"],
         "prepare": [f"source={table}", "name=mine"],
         "compare": [],
+        "benchmark": sample,
     }
 
 

@@ -1,6 +1,5 @@
 """From a configuration to tables, tokenizers and batches."""
 
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import load_tokenizer
 from behavesim.errors import UserError
 from behavesim.log import log
+from behavesim.machine import cores
 from behavesim.models.hub import has_tokenizer, llm_folder, vision_file
 from behavesim.models.pretrained import shape_of
 from behavesim.models.vision import named_shape
@@ -103,9 +103,7 @@ def _workers(given: int | None, decodes: bool) -> int:
     """Processes that load batches: as given, or as many as help. Without pictures a batch costs less than its way."""
     if given is not None or not decodes:
         return given or 0
-    # macOS does not tell which cores a process may use.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, cores - 1))
+    return max(1, min(8, cores() - 1))
 
 
 def _image_tokens(model: Mapping[str, Any], reader: PictureReader) -> int:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 
+from behavesim.benchmark import benchmark
 from behavesim.cli import compose
 from behavesim.convert import convert
 from behavesim.data.output import write_table
@@ -24,7 +25,14 @@ from behavesim.train import train
 README = Path(__file__).resolve().parents[2] / "README.md"
 COMMAND = re.compile(r"^(?:\S*/)?python -m behavesim\.(\w+)(.*)$")
 TABLES = (".xlsx", ".csv", ".parquet")
-RUNS = {"convert": convert, "evaluate": evaluate, "export": export, "predict": predict, "prepare": prepare}
+RUNS = {
+    "benchmark": benchmark,
+    "convert": convert,
+    "evaluate": evaluate,
+    "export": export,
+    "predict": predict,
+    "prepare": prepare,
+}
 
 
 def commands(text):
@@ -194,7 +202,21 @@ def prepare_here(of_a_second, pictures_of_tweets):
 
 
 @pytest.fixture
-def run(here, prepared, prepare_here, train_tiny, train_large, sizes, sample_overrides, database, main):
+def benchmark_here(of_a_second, sizes, sample_overrides):
+    """`benchmark`, two steps of each."""
+
+    def call(*arguments):
+        sample = () if value_of(arguments, "data.path") else sample_overrides
+        given = [text for text in arguments if not text.startswith("steps=")]
+        model = of_a_second(arguments) or sizes
+        benchmark(compose("benchmark", [*given, *model, *sample, "steps=2", "warmup_steps=0", "run_name=fast"]))
+        assert Path("outputs/fast/benchmark.md").exists()
+
+    return call
+
+
+@pytest.fixture
+def run(here, prepared, prepare_here, benchmark_here, train_tiny, train_large, sizes, sample_overrides, database, main):
     def call(name, arguments):
         if "--help" in arguments or "-h" in arguments:
             assert main(name, *arguments).code == 0
@@ -204,6 +226,8 @@ def run(here, prepared, prepare_here, train_tiny, train_large, sizes, sample_ove
             assert main(name, *arguments, *sizes, *sample_overrides, "logger=none").code == 0
         elif name == "prepare":
             prepare_here(*arguments)
+        elif name == "benchmark":
+            benchmark_here(*arguments)
         elif name != "train":
             RUNS[name](compose(name, arguments))
         elif value_of(arguments, "model") or value_of(arguments, "+experiment"):

@@ -1,6 +1,7 @@
 """The figures that a real, tiny training and prediction log."""
 
 import csv
+import time
 from collections import defaultdict
 from functools import partial
 
@@ -102,11 +103,30 @@ def test_nothing_is_logged_where_the_trainer_logs_nothing(trainer_of, module, ba
     assert set(callback.run) == FIGURES
 
 
-def test_validation_and_checkpoints_are_left_out(trainer_of, module, batches, monkeypatch, tmp_path):
-    ahead = [0.0]  # seconds by which the clock is ahead of the real one
-    real = throughput.Meter.__init__.__globals__["time"].perf_counter
-    monkeypatch.setattr("time.perf_counter", lambda: real() + ahead[0])
+@pytest.fixture
+def ahead(monkeypatch):
+    """Seconds by which the clock is ahead of the real one, in a list."""
+    seconds, real = [0.0], time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: real() + seconds[0])
+    return seconds
 
+
+def test_the_way_to_the_first_batch_of_an_epoch_is_waiting(trainer_of, module, batches, ahead):
+    class Slow(IterableDataset):
+        def __iter__(self):
+            ahead[0] += 1000
+            yield from batches.dataset
+
+        def __len__(self):  # without it the trainer fetches the first batch ahead
+            return len(batches.dataset)
+
+    callback = Throughput(warmup_steps=0)
+    trainer_of(callback, max_epochs=3, num_sanity_val_steps=0).fit(module, loader_of(Slow()), batches)
+    assert 3000 < callback.seconds < 3100
+    assert callback.run["data_wait_share"] * callback.seconds == pytest.approx(3000, rel=0.01)
+
+
+def test_validation_and_checkpoints_are_left_out(trainer_of, module, batches, ahead, tmp_path):
     class Slow(lightning.Callback):
         def on_validation_start(self, *_):
             ahead[0] += 1000
