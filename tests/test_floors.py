@@ -10,12 +10,12 @@ import behavesim
 PACKAGE = Path(behavesim.__file__).parent
 FLOORS = (
     {
-        *("errors", "log", "ranks", "folders", "config", "nodes", "pairs", "schema", "differing", "redact", "lifetime", "jobs"),
-        "machine",
+        *("errors", "log", "ranks", "folders", "config", "nodes", "pairs", "schema", "differing", "machine"),
+        *("redact", "lifetime", "jobs"),
     },
     {"data", "models", "metrics"},
     {"training"},
-    {"tracking", "exported", "ranking", "sweep_run"},
+    {"tracking", "exported", "ranking", "runs", "sweep_run"},
     {
         "artifact",
         "build",
@@ -38,8 +38,9 @@ FLOORS = (
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
 HYDRA = {"build", "cli", "train", "evaluate", "predict"}
-MLFLOW = {"tracking", "exported", "ranking", "sweep_run"}
-LIGHT = {"errors", "log", "ranks", "config", "nodes", "pairs", "schema", "redact", "lifetime", "jobs", "sweep", "machine"}
+MLFLOW = {"tracking", "exported", "ranking", "runs", "sweep_run"}
+LIGHT = {"errors", "log", "ranks", "config", "nodes", "pairs", "schema", "machine"}
+LIGHT |= {"redact", "lifetime", "jobs", "sweep"}
 HEAVY = {"torch", "lightning", "hydra", "mlflow", "transformers", "polars", "numpy"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

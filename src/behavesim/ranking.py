@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from behavesim.differing import differing, named_keys
 from behavesim.errors import UserError
 from behavesim.exported import HELD_OUT, PREFIX, VALIDATION, exported_metrics
+from behavesim.runs import bury
 
 SQLITE = "sqlite:///"
 PAGE = 1000
@@ -132,6 +133,7 @@ def _runs(client: MlflowClient, uri: str, experiment: str) -> list[Run]:
     if found is None:
         names = ", ".join(sorted(item.name for item in client.search_experiments()))
         raise UserError(f"experiment: found {experiment}, which {uri} does not hold; accepted: {names}")
+    bury(client, found.experiment_id)
     page = client.search_runs([found.experiment_id], max_results=PAGE)
     runs = list(page)
     while page.token:

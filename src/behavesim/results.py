@@ -12,7 +12,7 @@ import polars as pl
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from behavesim import build, sweep, tracking
+from behavesim import build, runs, sweep, tracking
 from behavesim.artifact import Artifact, save_artifact, seen_hashes, stored_parameters
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.sample import noise_floor
@@ -115,7 +115,7 @@ def record(
         for metric, value in metrics.items()
         if metric != "n"
     }
-    final[tracking.OBJECTIVE] = objective
+    final[runs.OBJECTIVE] = objective
     sweep.write_objective(folder, cfg.optimized_metric, objective)
     tags = {"artifact": str(Path(cfg.export_dir).absolute()), HELD_OUT: data.held_out}
     tracking.log_results(logger, metrics=final, figure=figure, tags=tags)

@@ -96,7 +96,7 @@ def test_the_command_line_and_the_commit_are_tags(here, main, sample_overrides, 
 def test_the_commit_of_a_repository_is_its_tag(here):
     import subprocess
 
-    from behavesim.tracking import git_commit
+    from behavesim.runs import git_commit
 
     author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     subprocess.run(["git", "init", "-q"], check=True)

@@ -1,0 +1,118 @@
+"""Runs of MLflow: where they are kept, how they are opened and ended, and how those of dead processes are."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from mlflow.entities import Param, Run
+from mlflow.tracking import MlflowClient
+
+from behavesim import lifetime
+from behavesim.differing import is_bookkeeping
+from behavesim.redact import clean
+
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+PARENT, ERROR, PROCESS = "mlflow.parentRunId", "error", "process"
+# The id of a sweep's run, by which its jobs know that they are its children, in whatever process they run.
+PARENT_VARIABLE = "BEHAVESIM_PARENT_RUN"
+OBJECTIVE = "objective"  # the metric that a sweep minimises, of a job and, the lowest, of the sweep
+# MLflow refuses longer values; the whole configuration is there as an artifact.
+LONGEST_PARAM = 250
+PARAMS_A_REQUEST = 100  # as many as MLflow's servers take
+LONGEST_ERROR = 1000
+SQLITE = "sqlite:///"
+
+
+def experiment(uri: str, name: str) -> tuple[MlflowClient, str]:
+    """The client and the experiment's id; a new database is created by one process at a time."""
+    if not uri.startswith(SQLITE):
+        client = MlflowClient(uri)
+        return client, _find_or_create(client, name, None)
+    database = Path(uri.removeprefix(SQLITE))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    # Processes that all meet a missing database break each other's migration.
+    with FileLock(f"{database}.lock"):
+        client = MlflowClient(uri)
+        return client, _find_or_create(client, name, (database.parent / "mlartifacts").as_uri())
+
+
+def start_run(
+    client: MlflowClient, experiment_id: str, run_name: str, overrides: Sequence[str], *, resume: bool
+) -> tuple[str, bool]:
+    """The id of a run that is RUNNING in this process, and whether it is new; with `resume` the latest of that name."""
+    found = _latest_run(client, experiment_id, run_name) if resume else None
+    if found is not None:
+        run_id = found.info.run_id
+        client.update_run(run_id, status="RUNNING")
+        client.set_tag(run_id, PROCESS, lifetime.identity())
+        if ERROR in found.data.tags:
+            client.delete_tag(run_id, ERROR)
+        return run_id, False
+    tags = {
+        "overrides": " ".join(clean(list(overrides))),
+        "mlflow.source.git.commit": git_commit(),
+        "mlflow.source.name": "behavesim.train",  # a column of MLflow's page
+        "mlflow.source.type": "LOCAL",
+        PARENT: os.environ.get(PARENT_VARIABLE),
+        PROCESS: lifetime.identity(),
+    }
+    tags = {key: value for key, value in tags.items() if value}
+    return client.create_run(experiment_id, tags=tags, run_name=run_name).info.run_id, True
+
+
+def end_run(client: MlflowClient, run_id: str, status: str, error: str) -> None:
+    """Give a run its last status and the reason for it."""
+    client.set_tag(run_id, ERROR, clean(error)[:LONGEST_ERROR])
+    client.set_terminated(run_id, status)
+
+
+def bury(client: MlflowClient, experiment_id: str) -> None:
+    """Mark runs as KILLED that are RUNNING in a process of this machine which is no more."""
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        if lifetime.is_dead(run.data.tags.get(PROCESS, "")):
+            client.set_terminated(run.info.run_id, KILLED)
+
+
+def log_params(client: MlflowClient, run_id: str, values: Mapping[str, Any]) -> None:
+    """Parameters, few requests for all: a server may be far away.
+
+    Names of folders and the like would come first where MLflow's page shows in what runs differ.
+    """
+    params = [
+        Param(key, str(value))
+        for key, value in values.items()
+        if len(str(value)) <= LONGEST_PARAM and not is_bookkeeping(key)
+    ]
+    for start in range(0, len(params), PARAMS_A_REQUEST):
+        client.log_batch(run_id, params=params[start : start + PARAMS_A_REQUEST])
+
+
+def absolute_uri(uri: str) -> str:
+    """A relative sqlite path made absolute, so that it means the same wherever it is read later."""
+    if uri.startswith(SQLITE) and not uri.startswith(SQLITE + "/"):
+        return SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute())
+    return uri
+
+
+def git_commit() -> str | None:
+    """The commit of the folder the user stands in; None outside a repository."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _find_or_create(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    return found.experiment_id if found else client.create_experiment(name, artifact_location=artifacts)
+
+
+def _latest_run(client: MlflowClient, experiment_id: str, run_name: str) -> Run | None:
+    """The run of that name which was started last."""
+    quoted = run_name.replace("'", "")
+    runs = client.search_runs([experiment_id], f"attributes.run_name = '{quoted}'", max_results=1)
+    return runs[0] if runs else None

@@ -1,0 +1,146 @@
+"""Hydra's side of a sweep: the launcher that runs each job in a fresh process, and when a sweep begins.
+
+Hydra imports this file at the start of every command, so it imports nothing heavy.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.experimental.callback import Callback
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from behavesim import jobs, sweep
+from behavesim.lifetime import described
+from behavesim.log import quiet_libraries
+
+# What Hydra was told about the sweep is not for its jobs.
+OF_THE_SWEEP = ("hydra.mode", "hydra.run.", "hydra.sweep", "hydra.launcher", "hydra/launcher", "hydra/sweeper")
+
+
+@dataclass
+class ProcessLauncherConf:
+    """`hydra/launcher=processes`, the default."""
+
+    _target_: str = "hydra_plugins.behavesim_launcher.ProcessLauncher"
+    n_jobs: int = 1
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="processes", node=ProcessLauncherConf, provider="behavesim_launcher"
+)
+
+
+class Returned(JobReturn):
+    """What a sweeper reads of a job. Hydra's own would print every override of one that failed."""
+
+    @property
+    def return_value(self) -> Any:
+        """The objective.
+
+        Raises:
+            JobFailed: there is none.
+        """
+        if self.status == JobStatus.FAILED:
+            raise self._return_value
+        return self._return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
+
+
+class SweepCallback(Callback):
+    """Begins a sweep, with any launcher: its run of MLflow is there before the first job."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra would only warn of an error here, and go on without the run."""
+        quiet_libraries()
+        try:
+            sweep.begin(Path(config.hydra.sweep.dir), _sweep_run(config))
+        except Exception as error:
+            print(f"error: logger: found {config.logger.tracking_uri}: {described(error)}", file=sys.stderr)
+            raise SystemExit(2) from error
+
+
+class ProcessLauncher(Launcher):
+    """Runs jobs as `python -m behavesim.<command>`, `n_jobs` at a time.
+
+    DeepSpeed starts once in a process, and the further processes of a job with several devices are started with the
+    arguments of the first one, which must therefore be those of the job and not of the sweep.
+    """
+
+    def __init__(self, n_jobs: int) -> None:
+        self.n_jobs = n_jobs
+        self.config = DictConfig({})
+        self.context: HydraContext | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's hook; the task function belongs to this process, and stays unused."""
+        self.config, self.context = config, hydra_context
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run a batch of jobs to their ends."""
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        conducted = sweep.current() or sweep.Sweep(Path(self.config.hydra.sweep.dir), None)
+        returns = {}
+        batch = []
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            job, returns[number] = self._job(number, list(overrides))
+            batch.append(job)
+
+        def ended(what: jobs.Ended) -> None:
+            value, found = conducted.job_ended(what), returns[what.job.number]
+            found.status = JobStatus.COMPLETED if what.error is None else JobStatus.FAILED
+            found.return_value = value if what.error is None else sweep.JobFailed(what.error)
+
+        jobs.run(batch, self.n_jobs, conducted.job_started, ended)
+        return list(returns.values())
+
+    def _job(self, number: int, overrides: list[str]) -> tuple[jobs.Job, JobReturn]:
+        """A job, and what Hydra's sweepers are going to read of it."""
+        assert self.context is not None
+        fixed = set(self.config.hydra.overrides.task)
+        told = tuple(text for text in overrides if text not in fixed)
+        cfg = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(cfg):
+            cfg.hydra.job.id = cfg.hydra.job.num = number
+        name = f"{cfg.run_name}_{number}"
+        folder = Path(self.config.hydra.sweep.dir) / str(cfg.hydra.sweep.subdir)
+        hydra = [text for text in self.config.hydra.overrides.hydra if not text.startswith(OF_THE_SWEEP)]
+        overrides = [text for text in overrides if not text.startswith(("run_name=", "paths.output="))]
+        own = [f"run_name={_quoted(name)}", f"paths.output={_quoted(folder)}", "hydra.mode=RUN"]
+        own += [f"hydra.job.num={number}", f"hydra.job.id={number}"]
+        command = [sys.executable, "-m", f"behavesim.{cfg.hydra.job.name}", *overrides, *hydra, *own]
+        job = jobs.Job(number, name, command, folder, told)
+        with open_dict(cfg):
+            hydra_cfg = DictConfig({"hydra": cfg.pop("hydra")})
+        return job, Returned(overrides, cfg, hydra_cfg, str(Path.cwd()), hydra_cfg.hydra.job.name)
+
+
+def _sweep_run(config: DictConfig) -> Any:
+    logger = config.get("logger") or {}
+    if logger.get("name") != "mlflow" or config.get("dry_run"):
+        return None
+    from behavesim.sweep_run import SweepRun  # MLflow takes seconds
+
+    return SweepRun(
+        tracking_uri=logger.tracking_uri,
+        experiment_name=logger.experiment_name,
+        run_name=config.run_name,
+        overrides=list(config.hydra.overrides.task),
+        resume=config.get("ckpt_path") is not None,
+    )
+
+
+def _quoted(value: object) -> str:
+    """A value as Hydra's grammar reads it, whatever is in it."""
+    escaped = str(value).replace("\\'", "\\\\'").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,86 @@
+"""Processes that live, that have ended, and that are told to end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from behavesim.errors import UserError
+from behavesim.lifetime import TERMINATED, described, identity, is_dead, undisturbed, unwinding, was_told_to_end
+
+
+def test_this_process_lives():
+    assert not is_dead(identity())
+
+
+def test_a_process_that_has_ended_is_dead():
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    start = psutil.Process(process.pid).create_time()
+    process.wait()
+    assert is_dead(f"{socket.gethostname()} {process.pid} {start:.0f}")
+
+
+def test_an_id_that_was_given_out_again_is_another_process():
+    host, number, start = identity().split()
+    assert is_dead(f"{host} {number} {int(start) - 1000}")
+
+
+@pytest.mark.parametrize("named", ["", "elsewhere 1 1", "elsewhere", f"{socket.gethostname()} x y", "a b c d"])
+def test_what_cannot_be_told_is_not_dead(named):
+    assert not is_dead(named)
+
+
+def test_sigterm_unwinds_and_what_is_open_is_closed_undisturbed():
+    before = signal.getsignal(signal.SIGTERM)
+    closed = []
+    with pytest.raises(SystemExit) as error, unwinding():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit as told:
+            assert was_told_to_end(told) and described(told) == "terminated"
+            with undisturbed():
+                os.kill(os.getpid(), signal.SIGTERM)
+                closed.append(True)
+            raise
+    assert closed and error.value.code == TERMINATED
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_exit_that_lightning_makes_of_sigterm_keeps_its_code():
+    with pytest.raises(SystemExit) as error, unwinding():
+        with suppress(SystemExit):  # lost, as in a destructor
+            os.kill(os.getpid(), signal.SIGTERM)
+        lightnings = SystemExit()
+        assert was_told_to_end(lightnings)
+        raise lightnings
+    assert error.value.code == TERMINATED
+    assert not was_told_to_end(SystemExit(0))
+
+
+def ended_by(*errors):
+    """The last of these, raised while the one before it was handled."""
+    for error, context in zip(errors[1:], errors[:-1], strict=True):
+        error.__context__ = context
+    return errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "words"),
+    [
+        (KeyboardInterrupt(), True, "interrupted"),
+        (ended_by(KeyboardInterrupt(), SystemExit(1)), True, "interrupted"),  # as Lightning ends
+        (SystemExit(TERMINATED), True, "interrupted"),
+        (ended_by(UserError("seed: found x"), SystemExit(2)), False, "SystemExit: 2"),
+        (UserError("seed: found x"), False, "seed: found x"),
+        (OSError("no space"), False, "OSError: no space"),
+        (ValueError("one\ntwo"), False, "ValueError: one"),
+    ],
+)
+def test_being_told_to_end_is_not_failing(error, told, words):
+    assert was_told_to_end(error) is told
+    assert described(error) == words
