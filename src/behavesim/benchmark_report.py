@@ -20,13 +20,24 @@ from behavesim.models.git import GitModel
 from behavesim.models.trainable import parameter_table
 
 MARKDOWN, JSON = "benchmark.md", "benchmark.json"
+
+
+def _digits(value: float) -> str:
+    """Three digits, or all in front of the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+# Of each, the figure and its form. `MFU` is a share of `best TFLOP/s`, what one device can do, times the devices.
 COLUMNS = {
-    "samples/s": ("samples_per_second", "{:,.1f}"),
-    "tokens/s": ("tokens_per_second", "{:,.0f}"),
-    "padding": ("padding_share", "{:.1%}"),
-    "data wait": ("data_wait_share", "{:.1%}"),
-    "peak GiB": ("peak_memory_gib", "{:.2f}"),
-    "MFU": ("mfu", "{:.1%}"),
+    "samples/s": ("samples_per_second", _digits),
+    "tokens/s": ("tokens_per_second", _digits),
+    "padding": ("padding_share", "{:.1%}".format),
+    "data wait": ("data_wait_share", "{:.1%}".format),
+    "peak GiB": ("peak_memory_gib", "{:.2f}".format),
+    "best TFLOP/s": ("best_tflops", _digits),
+    "MFU": ("mfu", "{:.1%}".format),
+    "steps": ("steps", "{:,}".format),
+    "seconds": ("seconds", "{:.1f}".format),
 }
 LIBRARIES = ("behavesim", "torch", "lightning", "transformers", "peft", "open_clip_torch")
 
@@ -80,9 +91,13 @@ def _data(cfg: DictConfig, data: TweetDataModule) -> str:
 
 def publish(cfg: DictConfig, measured: Mapping[str, Measured], facts: Mapping[str, str]) -> None:
     """Print the table, and write it beside the run's other output."""
-    header = ("", *COLUMNS, "steps", "seconds")
-    rows = [_row(name, found) for name, found in measured.items()]
-    print(table_text(cfg.run_name, header, rows))
+    values = {name: _values(found) for name, found in measured.items()}
+    header = ("", *COLUMNS)
+    rows = [
+        [name, *(form(found[key]) if key in found else "" for key, form in COLUMNS.values())]
+        for name, found in values.items()
+    ]
+    print(table_text(cfg.run_name, header, rows, width=120))
     for name, value in facts.items():
         print(f"  {name:<9} {value}")
     folder = Path(cfg.paths.output)
@@ -91,13 +106,10 @@ def publish(cfg: DictConfig, measured: Mapping[str, Measured], facts: Mapping[st
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     (folder / MARKDOWN).write_text(f"{table}\n\n{listed}\n")
-    values = {
-        name: {**found.figures, "steps": found.steps, "seconds": found.seconds} for name, found in measured.items()
-    }
     (folder / JSON).write_text(json.dumps({**values, **facts}, indent=2) + "\n")
     log.info("written to %s and %s", folder / MARKDOWN, folder / JSON)
 
 
-def _row(name: str, found: Measured) -> list[str]:
-    cells = [form.format(found.figures[key]) if key in found.figures else "" for key, form in COLUMNS.values()]
-    return [name, *cells, f"{found.steps:,}", f"{found.seconds:.1f}"]
+def _values(found: Measured) -> dict[str, float]:
+    best = {} if found.peak is None else {"best_tflops": found.peak / 1e12}
+    return {**found.figures, **best, "steps": found.steps, "seconds": found.seconds}

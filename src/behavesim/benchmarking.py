@@ -25,6 +25,7 @@ class Measured:
     figures: Mapping[str, float]  # see `Throughput`
     steps: int
     seconds: float
+    peak: float | None  # operations a second of one device at best
 
 
 def measurable(cfg: DictConfig) -> DictConfig:
@@ -73,4 +74,4 @@ def _measured(cfg: DictConfig, trainer: lightning.Trainer) -> Measured:
             f"seconds: found {cfg.seconds:g}, over before {cfg.warmup_steps} steps of warm-up and one more were done; "
             "accepted: more seconds, null, or fewer warmup_steps"
         )
-    return Measured(dict(found.run), found.steps, found.seconds)
+    return Measured(dict(found.run), found.steps, found.seconds, found.peak)

@@ -16,6 +16,7 @@ FIGURES = {
     "data_wait_share",
     "peak_memory_gib",
     "mfu",
+    "best_tflops",
     "steps",
     "seconds",
 }
@@ -45,7 +46,7 @@ def test_training_and_prediction_are_measured_in_one_table(benchmark, here):
         assert 0 <= found["padding_share"] < 1 and 0 <= found["data_wait_share"] < 1
         assert found["samples_per_second"] > 0 and found["tokens_per_second"] > found["samples_per_second"]
         [line] = re.findall(rf"^ +{name} .*", run.out, flags=re.MULTILINE)
-        assert f"{found['samples_per_second']:,.1f}" in line and f"{found['mfu']:.1%}" in line
+        assert f"{found['tokens_per_second']:,.0f}" in line and f"{found['mfu']:.1%}" in line
     for name in ("machine", "devices", "versions", "model", "data", "command"):
         assert f"{name} " in run.out and run.found[name] in run.out
     assert "git_tiny" in run.found["model"] and "32-true" in run.found["devices"]

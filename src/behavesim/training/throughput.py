@@ -42,6 +42,7 @@ class Throughput(lightning.Callback):
         self.measure_cpu = measure_cpu
         self.run: dict[str, float] = {}
         self.steps, self.seconds = 0, 0.0  # that the figures of the run are of
+        self.peak: float | None = None  # operations a second of this process's device at best, where they are known
         self._meter: Meter | None = None
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
@@ -49,8 +50,9 @@ class Throughput(lightning.Callback):
         if stage not in ("fit", "predict"):
             return
         model, device = pl_module.model, trainer.strategy.root_device
-        peak = peak_flops(device, _dtype(trainer, model), measure_cpu=self.measure_cpu)
-        self._meter = Meter(model, device, (training_flops if stage == "fit" else prediction_flops)(model), peak)
+        flops = (training_flops if stage == "fit" else prediction_flops)(model)
+        self.peak = peak_flops(device, _dtype(trainer, model), measure_cpu=self.measure_cpu)
+        self._meter = Meter(model, device, flops, self.peak)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Begin to count."""
