@@ -57,6 +57,7 @@ def test_a_cpu_is_measured_on_request(monkeypatch):
     assert peak_flops(torch.device("cpu"), torch.float32) is None
     found = peak_flops(torch.device("cpu"), torch.float32, measure_cpu=True)
     assert 1e8 < found < 1e14
+    assert peak_flops(torch.device("cpu"), torch.float32, measure_cpu=True) == found  # once
 
 
 def test_other_devices_have_no_figure():
