@@ -98,10 +98,12 @@ def seen_hashes(parts: Mapping[str, TweetRows]) -> dict[str, np.ndarray]:
     return {part: parts[part].identities() for part in ("train", "validation")}
 
 
-def save_artifact(artifact: Artifact, folder: Path) -> None:
-    """Write `folder`, as `replaced_folder` does."""
+def save_artifact(artifact: Artifact, folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write `folder`, as `replaced_folder` does; `weights` are those of the model, where it holds no whole ones."""
+    if weights is None:
+        weights = stored_weights(artifact.model, artifact.config["model"])
     with replaced_folder(folder) as temporary:
-        _write(artifact, temporary)
+        _write(artifact, temporary, weights)
 
 
 @contextmanager
@@ -121,10 +123,9 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(artifact: Artifact, folder: Path) -> None:
+def _write(artifact: Artifact, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
     OmegaConf.save(OmegaConf.create(dict(artifact.config)), folder / CONFIG)
-    stored = _stored_weights(artifact.model, artifact.config["model"])
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}, folder / WEIGHTS)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
     if artifact.bins is not None:
         (folder / BINS).write_text(json.dumps(artifact.bins.to_dict()))
     if artifact.encoder.features is not None:
@@ -218,33 +219,23 @@ def answer_tokens(config: Mapping[str, Any]) -> int:
     return config["task"]["answer_tokens"] if config["model"]["head"] == "text" else 0
 
 
-def stored_parameters(model: GitModel, config: Mapping[str, Any]) -> list[torch.nn.Parameter]:
-    """The parameters that an artifact holds."""
-    left_out = _left_out(model, config)
-    return [parameter for name, parameter in model.named_parameters() if name not in left_out]
-
-
-def _left_out(model: GitModel, config: Mapping[str, Any]) -> set[str]:
-    """Published weights that stay frozen."""
-    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    return {name for name in frozen if config.get("pretrained", False) and part_of(name) in ("llm", "vision")}
-
-
-def _stored_weights(model: GitModel, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def stored_weights(model: GitModel, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Every weight once, a tied matrix under its first name; published weights that stay frozen are left out."""
-    first: dict[int, str] = {}
-    left_out = _left_out(model, config)
+    published = config.get("pretrained", False)
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    left_out = {name for name in frozen if published and part_of(name) in ("llm", "vision")}
     # Buffers of four-bit weights come with them.
     left_out |= {name for name in model.state_dict() if any(name.startswith(f"{weight}.") for weight in left_out)}
+    first: dict[int, str] = {}
     return {
         name: tensor
-        for name, tensor in model.state_dict().items()
-        if name not in left_out and first.setdefault(tensor.data_ptr(), name) == name
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if name not in left_out and first.setdefault(id(tensor), name) == name
     }
 
 
 def _load_weights(model: GitModel, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
-    wanted = set(_stored_weights(model, config))
+    wanted = set(stored_weights(model, config))
     if wanted != set(weights):
         odd = sorted(wanted ^ set(weights))
         raise ValueError(f"{WEIGHTS} and {CONFIG} disagree on {len(odd)} weights such as {odd[0]}")

@@ -138,9 +138,12 @@ def logger(cfg: DictConfig) -> Logger | None:
 
 def trainer(cfg: DictConfig, *, callbacks: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
     """The trainer of `cfg.trainer` and `cfg.strategy`, without a logger."""
+    # Inference mode would leave its mark on weights that are shared out and come together in a validation.
+    inference_mode = cfg.trainer.get("inference_mode", cfg.strategy == "auto")
     try:
         return instantiate(
             cfg.trainer,
+            inference_mode=inference_mode,
             precision=_precision(cfg.trainer),
             strategy=_strategy(cfg),
             logger=False,

@@ -124,8 +124,8 @@ def _impossible_processes(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"trainer.devices: found {found}; accepted: 1 with 1 node, training alone shares its work out"
     target, on_cpu = str(at("strategy._target_")), at("trainer.accelerator") == "cpu"
     fsdp, zero = target.endswith(".FsdpStrategy"), target.endswith(".ZeroStrategy")
-    if fsdp and on_cpu:
-        yield "strategy: found fsdp with trainer.accelerator=cpu; accepted: ddp, zero1, zero2 or zero3, FSDP needs GPUs"
+    if fsdp and at("trainer.precision") == "16-mixed":
+        yield "trainer.precision: found 16-mixed with strategy=fsdp; accepted: bf16-mixed, or another strategy"
     for key in ("offload_optimizer", "offload_parameters"):
         if at(f"strategy.{key}") and on_cpu:
             yield f"strategy.{key}: found true with trainer.accelerator=cpu; accepted: false, there is no other memory"

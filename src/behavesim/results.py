@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from behavesim import build, runs, sweep, tracking
-from behavesim.artifact import Artifact, save_artifact, seen_hashes, stored_parameters
+from behavesim.artifact import Artifact, save_artifact, seen_hashes, stored_weights
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.sample import noise_floor
 from behavesim.errors import UserError
@@ -26,7 +26,7 @@ from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.ranks import is_main
 from behavesim.training.module import LikesModule, estimates_of, failures_of
-from behavesim.training.weights import load_weights, whole
+from behavesim.training.weights import gathered, load_weights
 
 Scores = Mapping[str, Mapping[str, float]]
 METRICS = "metrics.json"
@@ -69,9 +69,9 @@ def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesB
     config["pictures"] = int(data.encoded["train"].picture_counts.sum())
     config["image_states"] = data.reader.states and list(data.reader.states)
     artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.parts))
-    with whole(stored_parameters(model, config["model"])):
-        if is_main():
-            save_artifact(artifact, Path(cfg.export_dir))
+    weights = gathered(stored_weights(model, config["model"]))
+    if is_main():
+        save_artifact(artifact, Path(cfg.export_dir), weights)
 
 
 def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Scores:

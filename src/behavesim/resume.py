@@ -13,7 +13,7 @@ from behavesim.errors import UserError
 from behavesim.folders import settle
 from behavesim.ranks import is_main
 from behavesim.training.module import LikesModule
-from behavesim.training.weights import read_state, trained_state
+from behavesim.training.weights import read_state
 
 
 def checkpoint_path(cfg: DictConfig) -> Path | None:
@@ -84,7 +84,7 @@ def _state(checkpoint: Path) -> Mapping[str, Any]:
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, torch.Size]:
-    """Of the weights that train, by name; DeepSpeed keeps them apart from the weights, of which ZeRO-3 has shares."""
+    """Of the weights by name; DeepSpeed keeps them beside the weights, of which ZeRO-3 has shares."""
     if "param_shapes" in state:
         return {name: shape for group in state["param_shapes"] for name, shape in group.items()}
     return {name: tensor.shape for name, tensor in state["state_dict"].items()}
@@ -92,13 +92,10 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, torch.Size]:
 
 def _other_weights(state: Mapping[str, Any], module: LikesModule) -> list[str]:
     """Names of those that are not the same."""
-    shapes = _shapes(state)
-    wanted = {name: tensor.shape for name, tensor in trained_state(module).items()}
-    if "param_shapes" in state:  # of parameters alone
-        wanted = {name: wanted[name] for name, _ in module.named_parameters() if name in wanted}
-    else:  # a tied matrix has two names, and one is enough
-        shapes = {name: shape for name, shape in shapes.items() if name in wanted or name not in module.state_dict()}
-    return sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    found, wanted = _shapes(state), {name: tensor.shape for name, tensor in module.state_dict().items()}
+    if "param_shapes" in state:  # of parameters alone, a tied one once
+        wanted = {name: weight.shape for name, weight in module.named_parameters() if weight.requires_grad}
+    return sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
 
 
 def _inside_epoch(state: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
@@ -11,6 +12,7 @@ import torch
 
 from behavesim.cli import compose
 
+HERE = Path(__file__).parent
 SIZES = (
     "trainer.max_epochs=1",
     "model.llm.hidden_size=32",
@@ -20,7 +22,8 @@ SIZES = (
     "model.vision.width=32",
     "model.vision.layers=1",
 )
-
+IN_SILENCE = ("logger=none", "run_name=a", "callbacks.progress=null", "+trainer.enable_progress_bar=false")
+IN_SILENCE += ("data.num_workers=0",)  # processes that are children already have none
 
 # Shapes of a layer of Llama and of one of CLIP as the reference names their weights.
 LAYER = {
@@ -69,6 +72,31 @@ def train_tiny(sample_overrides):
         return SimpleNamespace(cfg=cfg, objective=train(cfg))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forkserver():
+    """See `together.forkserver`."""
+    sys.path.insert(0, str(HERE))
+    import together
+
+    yield together.forkserver()
+    sys.path.remove(str(HERE))
+
+
+@pytest.fixture(scope="session")
+def train_together(forkserver, sizes, sample_overrides):
+    """Train in a folder with two processes; returns the folder."""
+    import together
+
+    def train(folder, *overrides, codes=(0, 0), **options):
+        sample = () if any(text.startswith("data.path=") for text in overrides) else sample_overrides
+        shape = () if any(text.startswith("model=") for text in overrides) else sizes
+        found = together.run(forkserver, folder, [*shape, *sample, *IN_SILENCE, *overrides], **options)
+        assert found == list(codes), "\n".join(path.read_text()[-3000:] for path in sorted(folder.glob("log_*")))
+        return folder
+
+    return train
 
 
 @pytest.fixture(scope="session")

@@ -169,11 +169,15 @@ def of_a_second(tiny_shapes, tiny_checkpoint):
 
 
 @pytest.fixture
-def train_large(of_a_second, sample_overrides):
+def train_large(here, of_a_second, sample_overrides, train_together):
     """Two steps of a command with another model than the default one, on a CPU where there is no GPU."""
 
     def run(*arguments):
         arguments = [*arguments, *of_a_second(arguments)]
+        if (value_of(arguments, "trainer") or "").startswith("ddp"):
+            two_steps = ("run_name=a", "trainer.max_steps=2", "trainer.precision=32-true")
+            train_together(here, *arguments, *two_steps)
+            return
         if value_of(arguments, "+experiment") and not torch.cuda.is_available():
             arguments = ["trainer=cpu", *(text for text in arguments if text != "trainer=cpu")]
         sample = () if value_of(arguments, "data.path") else sample_overrides
@@ -230,7 +234,7 @@ def run(here, prepared, prepare_here, benchmark_here, train_tiny, train_large, s
             benchmark_here(*arguments)
         elif name != "train":
             RUNS[name](compose(name, arguments))
-        elif value_of(arguments, "model") or value_of(arguments, "+experiment"):
+        elif value_of(arguments, "model") or value_of(arguments, "+experiment") or value_of(arguments, "trainer"):
             train_large(*arguments)
         else:
             epochs = "trainer.max_epochs=2" if "ckpt_path=last" in arguments else "trainer.max_epochs=1"

@@ -116,7 +116,8 @@ class GitModel(nn.Module):
         """Token states of pictures, or themselves; a frozen tower keeps nothing for a backward pass."""
         if any(parameter.requires_grad for parameter in self.vision.parameters()):
             return self.vision(pixel_values)
-        with torch.inference_mode():
+        # Weights that are shared out are brought together ahead of time, those of parts that train among them.
+        with torch.no_grad() if self.in_step else torch.inference_mode():
             states = self.vision(pixel_values)
         return states.clone()  # an ordinary tensor again, which the projector's backward pass may keep
 

@@ -1,23 +1,39 @@
-"""PyTorch's fully sharded data parallelism."""
+"""PyTorch's fully sharded data parallelism, its second version (Zhao et al. 2023), which knows frozen weights."""
 
-from functools import partial
-from typing import Any
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
-from lightning.pytorch.strategies import FSDPStrategy
-from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
-
-MIN_PARAMETERS = 20_000_000  # of a part that is gathered by itself: a layer of a 7B has ten times as many
+# What the training module calls of a `GitModel`: each brings the weights together first, as `forward` does.
+METHODS = ("loss", "score", "generate")
 
 
-class FsdpStrategy(FSDPStrategy):
-    """Lightning's strategy with checkpoints that are one file and hold what every other one holds.
+class FsdpStrategy(ModelParallelStrategy):
+    """Each process holds its share of every weight, gradient and moment; checkpoints are one file, as without it."""
 
-    Frozen and trainable weights stand in one layer where LoRA is, hence `use_orig_params`.
+    def __init__(self) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
 
-    Args:
-        settings: of `FSDPStrategy`.
-    """
+    def setup_environment(self) -> None:
+        """Join the processes, all of which see different rows."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
 
-    def __init__(self, **settings: Any) -> None:
-        policy = partial(size_based_auto_wrap_policy, min_num_params=MIN_PARAMETERS)
-        super().__init__(**{"auto_wrap_policy": policy, "use_orig_params": True, "state_dict_type": "full", **settings})
+    def shard(self, model: nn.Module) -> None:
+        """Share a `GitModel` out, layer by layer; once."""
+        if isinstance(model, FSDPModule):
+            return
+        mesh = self.device_mesh["data_parallel"]
+        model.to(self.root_device)
+        for layer in _layers(model):
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        for name in METHODS:
+            register_fsdp_forward_method(model, name)
+
+
+def _layers(module: nn.Module) -> list[nn.Module]:
+    """The layers of all stacks of layers."""
+    if isinstance(module, nn.ModuleList):
+        return list(module)
+    return [layer for child in module.children() for layer in _layers(child)]

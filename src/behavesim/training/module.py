@@ -15,6 +15,7 @@ from behavesim.metrics.likes import LikesEstimates, likes_metrics
 from behavesim.models.git import GitModel
 from behavesim.models.head import Targets
 from behavesim.training import together
+from behavesim.training.fsdp import FsdpStrategy
 from behavesim.training.optim import OptimizerFactory, parameter_groups, rate_schedule
 
 
@@ -75,7 +76,7 @@ class LikesModule(lightning.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.strict_loading = False  # checkpoints hold what trains, see `on_save_checkpoint`
+        self.strict_loading = False  # checkpoints hold what trains, see `state_dict`
         self.model = model
         self.optimizer = optimizer
         self.warmup = warmup
@@ -92,9 +93,14 @@ class LikesModule(lightning.LightningModule):
         """Whether processes share the batches of a step."""
         return self.trainer.world_size > 1
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002
+    def setup(self, stage: str) -> None:
         """Tell the model whether other processes wait for it."""
         self.model.in_step = self._several
+
+    def configure_model(self) -> None:
+        """Share the weights out, where the strategy wants it done here."""
+        if isinstance(self.trainer.strategy, FsdpStrategy):
+            self.trainer.strategy.shard(self.model)
 
     def on_train_batch_start(self, _batch: Batch, index: int) -> None:
         """Make what the step draws, such as dropout, a function of its place in training alone.
@@ -129,7 +135,7 @@ class LikesModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Loss and estimates of one batch."""
-        self._score(batch, "val")
+        self._score(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Metrics over all validation rows."""
@@ -139,22 +145,23 @@ class LikesModule(lightning.LightningModule):
 
     def test_step(self, batch: Batch, _index: int) -> None:
         """Loss and estimates of one batch."""
-        self._score(batch, "test")
+        self._score(batch)
 
     def on_test_epoch_end(self) -> None:
         """Metrics over all test rows."""
         self.test_table = self._log_metrics("test")
 
-    def _score(self, batch: Batch, stage: str) -> None:
+    def _score(self, batch: Batch) -> None:
         loss, estimates = self.model.score(batch.inputs(), targets_of(batch))
-        self.log(f"{stage}/loss", loss, batch_size=len(batch.rows), sync_dist=self._several)
-        self._predictions.add(batch, estimates)
+        # Gathered with the rest: the trainer's own mean over processes divides by the rows of one of them.
+        self._predictions.add(batch, estimates | {"loss": loss.expand(len(batch.rows))})
 
     def _log_metrics(self, stage: str) -> dict[str, np.ndarray]:
         table = self._predictions.table()
         if self._several:
             table = in_order(together.table_of_all(table))
         metrics = likes_metrics(table["actual"], estimates_of(table)) | failures_of(table)
+        metrics["loss"] = float(table["loss"].mean())
         del metrics["n"]
         for name, value in metrics.items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "rmsle")
@@ -171,10 +178,17 @@ class LikesModule(lightning.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def state_dict(self, *args: Any, **settings: Any) -> dict[str, Any]:
+        """Weights that train, and buffers: frozen weights come from where the model is built, and never change."""
+        state = super().state_dict(*args, **settings)
+        prefix = settings.get("prefix", "")
+        for name, parameter in self.named_parameters(remove_duplicate=False):  # a tied matrix has two names
+            if not parameter.requires_grad:
+                state.pop(prefix + name, None)
+        return state
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out weights that never change, and keep which these were, which rows were trained on, and how."""
-        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        """Keep what the weights were trained on: frozen weights, rows, batches, processes."""
         checkpoint["frozen_digest"] = self.frozen_digest
         checkpoint["data_digest"] = self.data_digest
         checkpoint["batch_plan"] = self.batch_plan

@@ -4,13 +4,14 @@ DeepSpeed writes a folder, all other strategies a file. Both hold what trains an
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from behavesim.training.together import rank
 
@@ -37,9 +38,23 @@ def load_weights(module: nn.Module, path: Path) -> None:
         raise ValueError(f"{path}: {len(missing)} weights are missing, such as {missing[0]}")
     with torch.no_grad():
         for name, place in places.items():
-            with whole([place]):
-                if reads:
-                    place.copy_(weights[name])
+            if isinstance(place, DTensor):
+                place.copy_(distribute_tensor(weights[name].to(place), place.device_mesh, place.placements))
+            else:
+                with _whole(place):
+                    if reads:
+                        place.copy_(weights[name])
+
+
+def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same, whole and on the CPU; all processes call this, the first one gets them."""
+    found = {}
+    for name, tensor in tensors.items():
+        with _whole(tensor):
+            values = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            if rank() == 0:
+                found[name] = values.detach().cpu().clone()
+    return found
 
 
 def _weights(path: Path) -> Mapping[str, Tensor]:
@@ -56,29 +71,22 @@ def _weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint holds: parameters that train, a tied one under its first name, and buffers that are stored."""
-    frozen = {
-        name for name, parameter in module.named_parameters(remove_duplicate=False) if not parameter.requires_grad
-    }
-    found: dict[str, Tensor] = {}
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        if name not in frozen and not any(tensor is known for known in found.values()):
-            found[name] = tensor
-    return found
+    """What a checkpoint of a `LikesModule` holds, in its places: a tied matrix under its first name alone."""
+    first = {id(tensor): name for name, tensor in reversed(module.state_dict(keep_vars=True).items())}
+    return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if first[id(tensor)] == name}
 
 
 @contextmanager
-def whole(parameters: Iterable[Tensor]) -> Iterator[None]:
-    """Bring together parameters of which ZeRO-3 gave each process a share; what the first process writes is kept.
+def _whole(tensor: Tensor) -> Iterator[None]:
+    """Bring together a parameter that ZeRO-3 shared out; what the first process writes into it is kept.
 
     All processes have to enter and leave the block.
     """
-    shared = [parameter for parameter in parameters if is_shared(parameter)]
     context = nullcontext()
-    if shared:
+    if is_shared(tensor):
         import deepspeed
 
-        context = deepspeed.zero.GatheredParameters(shared, modifier_rank=0)
+        context = deepspeed.zero.GatheredParameters([tensor], modifier_rank=0)
     with context:
         yield
 
