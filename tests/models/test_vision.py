@@ -71,6 +71,33 @@ def test_a_tower_in_bfloat16_takes_both(pixels):
     assert (found - expected).abs().mean() < 0.05
 
 
+def products(step):
+    """Names of the matrix products that a step makes."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    return {event.key for event in profile.key_averages()} & {"aten::addmm", "aten::mm", "aten::bmm"}
+
+
+def test_a_frozen_tower_under_autocast_copies_no_weight_for_each_token():
+    tower, pixels = shaped_tower(**SHAPE).eval().requires_grad_(False), pictures()
+    with torch.inference_mode():
+        plain = tower(pixels)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert products(lambda: tower(pixels)) == {"aten::addmm"}
+            assert_close(tower(pixels).float(), plain, atol=0.05, rtol=0.05)
+        assert torch.equal(tower(pixels), plain)  # and is back in its order
+
+
+def test_the_order_of_layers_changes_no_number():
+    tower, pixels = shaped_tower(**SHAPE).eval(), pictures(3)
+    found = []
+    for batch_first in (True, False):
+        tower._order(batch_first=batch_first)
+        with torch.no_grad():
+            found.append(tower.transformer.transformer(torch.ones(3, 5, 32) * pixels[:, :1, 0, :1] / 256))
+    assert_close(*found)
+
+
 def test_gradients_reach_every_parameter():
     tower = shaped_tower(**SHAPE)
     states = tower(pictures())
