@@ -62,7 +62,7 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         except (HydraException, OmegaConfBaseException) as error:
             if full_error == "1":
                 raise
-            written = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+            written = [_first_choice(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
             _fail("\n".join(override_problems(name, written)) or _first_line(error))
 
     return main
@@ -141,6 +141,19 @@ def _quoted(argument: str) -> str:
     except HydraException:
         escaped = value.replace("\\'", "\\\\'").replace("'", "\\'")
         return f"{key}='{escaped}'"
+
+
+def _first_choice(argument: str) -> str:
+    """An override of a sweep with the first of its values; any other as it is."""
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return argument
+    if not override.is_sweep_override() or not {"-m", "--multirun"} & set(sys.argv):
+        return argument
+    if override.is_interval_sweep():
+        return f"{override.get_key_element()}={override.value().start}"
+    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
 
 
 def override_problems(name: str, overrides: Sequence[str]) -> list[str]:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -61,7 +64,6 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra would only warn of an error here, and go on without the run."""
-        quiet_libraries()
         try:
             sweep.begin(Path(config.hydra.sweep.dir), _sweep_run(config))
         except Exception as error:
@@ -83,18 +85,22 @@ class ProcessLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook; the task function belongs to this process, and stays unused."""
+        if self.n_jobs < 1:
+            raise HydraException(f"hydra.launcher.n_jobs: found {self.n_jobs}; accepted: 1 or more")
         self.config, self.context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of jobs to their ends."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        configs = [self._config(number, list(words)) for number, words in enumerate(job_overrides, initial_job_idx)]
+        places = {cfg.get("export_dir") or number for number, cfg in enumerate(configs)}
+        if len(places) < len(configs):
+            found = f"found {configs[0].export_dir} for several jobs"
+            raise HydraException(f"export_dir: {found}; accepted: a folder for each, such as models/${{run_name}}")
+        batch = [self._job(cfg, list(words)) for cfg, words in zip(configs, job_overrides, strict=True)]
+        returns = {job.number: _returned(cfg) for job, cfg in zip(batch, configs, strict=True)}
         conducted = sweep.current() or sweep.Sweep(Path(self.config.hydra.sweep.dir), None)
-        returns = {}
-        batch = []
-        for number, overrides in enumerate(job_overrides, initial_job_idx):
-            job, returns[number] = self._job(number, list(overrides))
-            batch.append(job)
 
         def ended(what: jobs.Ended) -> None:
             value, found = conducted.job_ended(what), returns[what.job.number]
@@ -104,25 +110,42 @@ class ProcessLauncher(Launcher):
         jobs.run(batch, self.n_jobs, conducted.job_started, ended)
         return list(returns.values())
 
-    def _job(self, number: int, overrides: list[str]) -> tuple[jobs.Job, JobReturn]:
-        """A job, and what Hydra's sweepers are going to read of it."""
+    def _config(self, number: int, overrides: list[str]) -> DictConfig:
+        """The configuration of a job: of the same sweep, under a name and in a folder of its own."""
         assert self.context is not None
-        fixed = set(self.config.hydra.overrides.task)
-        told = tuple(text for text in overrides if text not in fixed)
         cfg = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(cfg):
             cfg.hydra.job.id = cfg.hydra.job.num = number
-        name = f"{cfg.run_name}_{number}"
-        folder = Path(self.config.hydra.sweep.dir) / str(cfg.hydra.sweep.subdir)
-        hydra = [text for text in self.config.hydra.overrides.hydra if not text.startswith(OF_THE_SWEEP)]
-        overrides = [text for text in overrides if not text.startswith(("run_name=", "paths.output="))]
-        own = [f"run_name={_quoted(name)}", f"paths.output={_quoted(folder)}", "hydra.mode=RUN"]
-        own += [f"hydra.job.num={number}", f"hydra.job.id={number}"]
-        command = [sys.executable, "-m", f"behavesim.{cfg.hydra.job.name}", *overrides, *hydra, *own]
-        job = jobs.Job(number, name, command, folder, told)
-        with open_dict(cfg):
-            hydra_cfg = DictConfig({"hydra": cfg.pop("hydra")})
-        return job, Returned(overrides, cfg, hydra_cfg, str(Path.cwd()), hydra_cfg.hydra.job.name)
+            cfg.run_name = f"{cfg.run_name}_{number}"
+            cfg.paths.output = str(Path(self.config.hydra.sweep.dir) / str(cfg.hydra.sweep.subdir))
+        return cfg
+
+    def _job(self, cfg: DictConfig, overrides: list[str]) -> jobs.Job:
+        task, hydra = self.config.hydra.overrides.task, self.config.hydra.overrides.hydra
+        fixed = {_key(word) for word in _parsed(task) if not word.is_sweep_override()}
+        told = [text for text, word in zip(overrides, _parsed(overrides), strict=True) if _key(word) not in fixed]
+        number = cfg.hydra.job.num
+        command = [sys.executable, "-m", f"behavesim.{cfg.hydra.job.name}"]
+        command += [text for text in overrides if not text.startswith(("run_name=", "paths.output="))]
+        command += [text for text in hydra if not text.startswith(OF_THE_SWEEP)]
+        command += [f"run_name={_quoted(cfg.run_name)}", f"paths.output={_quoted(cfg.paths.output)}"]
+        command += ["hydra.mode=RUN", f"hydra.job.num={number}", f"hydra.job.id={number}"]
+        return jobs.Job(number, cfg.run_name, command, Path(cfg.paths.output), told)
+
+
+def _returned(cfg: DictConfig) -> Returned:
+    task = cfg.copy()
+    with open_dict(task):
+        hydra = task.pop("hydra")
+    return Returned(list(hydra.overrides.task), task, DictConfig({"hydra": hydra}), str(Path.cwd()), hydra.job.name)
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(overrides))
+
+
+def _key(word: Override) -> str:
+    return word.get_key_element()
 
 
 def _sweep_run(config: DictConfig) -> Any:
@@ -131,6 +154,7 @@ def _sweep_run(config: DictConfig) -> Any:
         return None
     from behavesim.sweep_run import SweepRun  # MLflow takes seconds
 
+    quiet_libraries()
     return SweepRun(
         tracking_uri=logger.tracking_uri,
         experiment_name=logger.experiment_name,

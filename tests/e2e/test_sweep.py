@@ -1,0 +1,194 @@
+"""Sweeps through the public command: every job a fresh process, one tree, one parent run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from mlflow.tracking import MlflowClient
+
+from behavesim.lifetime import is_dead
+
+HERE = Path(__file__).parent
+PARENT = "mlflow.parentRunId"
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, sizes, sample_overrides):
+    """Start `python -m behavesim.train -m` in a folder of its own, which is returned with the process."""
+
+    def call(*overrides):
+        folder = tmp_path_factory.mktemp("sweep")
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+        command = [sys.executable, "-m", "behavesim.train", "-m", *sizes, *sample_overrides, *overrides]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return folder, subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def ended(start):
+    """A sweep that has ended: folder, exit code, what it printed, its parent run and those of its jobs by name."""
+
+    def call(*overrides):
+        folder, process = start(*overrides)
+        out, err = process.communicate()
+        found = {"folder": folder, "code": process.returncode, "out": out, "err": err}
+        return SimpleNamespace(**found, **runs_of(overrides[:2], folder))
+
+    return call
+
+
+def runs_of(place, folder=Path()):
+    """The parent run and those of its jobs, by name, in the only sweep of a database's experiment."""
+    uri, experiment = (text.partition("=")[2] for text in place)
+    client = MlflowClient(uri.replace("sqlite:///mlflow.db", f"sqlite:///{folder}/mlflow.db"))
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    [parent] = [run for run in runs if PARENT not in run.data.tags]
+    jobs = {run.info.run_name: run for run in runs if run is not parent}
+    assert all(run.data.tags[PARENT] == parent.info.run_id for run in jobs.values())
+    assert len(jobs) == len(runs) - 1
+    return {"client": client, "parent": parent, "jobs": jobs}
+
+
+@pytest.fixture(scope="module")
+def place(database):
+    """Overrides that name the database of all tests, and an experiment in it."""
+    return lambda experiment: (*database, f"logger.experiment_name={experiment}")
+
+
+@pytest.fixture(scope="module")
+def swept(ended, place):
+    """Two jobs at once, of which one does not come as far as its own run."""
+    return ended(*place("swept"), "optim.lr=1e-3,-1", "hydra.launcher.n_jobs=2", "run_name=rates")
+
+
+def test_a_job_that_fails_leaves_the_others_alone_and_the_exit_code_tells(swept):
+    assert swept.code == 1
+    line = "error: job 1 (optim.lr=-1): optim.lr: found -1; accepted: greater than 0; see multirun/rates/1/terminal.log"
+    assert line in swept.err.splitlines()
+    assert "Traceback" not in swept.err
+    assert "job 0 started: optim.lr=0.001" in swept.out
+    assert "best: job 0, objective 0." in swept.out
+
+
+def test_there_is_one_tree(swept):
+    names = {path.name for path in swept.folder.iterdir()}
+    assert names == {"multirun", "checkpoints", "data"}
+    assert {path.name for path in (swept.folder / "multirun" / "rates").iterdir()} == {
+        *"01",
+        "multirun.yaml",
+        "jobs.csv",
+    }
+    assert (swept.folder / "multirun" / "rates" / "0" / "metrics.json").is_file()
+    assert [path.name for path in (swept.folder / "checkpoints").iterdir()] == ["rates_0"]
+    table = pl.read_csv(swept.folder / "multirun" / "rates" / "jobs.csv")
+    assert table["status"].to_list() == ["FINISHED", "FAILED"]
+
+
+def test_there_is_one_parent_and_a_child_for_each_job(swept):
+    assert {name: run.info.status for name, run in swept.jobs.items()} == {"rates_0": "FINISHED", "rates_1": "FAILED"}
+    assert swept.jobs["rates_1"].data.tags["error"] == "optim.lr: found -1; accepted: greater than 0"
+    assert swept.jobs["rates_1"].data.params["optim.lr"] == "-1"
+    assert swept.jobs["rates_0"].data.params["optim.lr"] == "0.001"
+
+
+def test_the_parent_tells_of_the_sweep(swept):
+    assert swept.parent.info.status == "FAILED"
+    assert swept.parent.info.run_name == "rates"
+    assert swept.parent.data.tags["error"] == "1 of 2 jobs failed"
+    assert swept.parent.data.tags["best_run"] == "rates_0"
+    assert "optim.lr=1e-3,-1" in swept.parent.data.tags["overrides"]
+    objective = swept.jobs["rates_0"].data.metrics["objective"]
+    assert swept.parent.data.metrics["objective"] == objective
+    assert objective == pytest.approx(swept.jobs["rates_0"].data.metrics["exported/val/rmsle"])
+    assert [item.path for item in swept.client.list_artifacts(swept.parent.info.run_id)] == ["jobs.csv"]
+
+
+def test_a_sweep_that_is_terminated_ends_its_jobs(start, place):
+    folder, process = start(*place("terminated"), "trainer.max_epochs=10000", "seed=0,1", "run_name=long")
+    until = time.monotonic() + 120
+    while not (folder / "multirun" / "long" / "0" / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    found = runs_of(place("terminated"))
+    assert process.returncode == 143, err
+    assert (found["parent"].info.status, found["parent"].data.tags["error"]) == ("KILLED", "terminated")
+    [job] = found["jobs"].values()  # the second one was not started
+    assert (job.info.status, job.data.tags["error"]) == ("KILLED", "terminated")
+    assert is_dead(job.data.tags["process"])
+
+
+def test_hydras_own_launcher_has_a_parent_too(here, main, place, sizes, sample_overrides):
+    words = ("-m", "hydra/launcher=basic", "seed=0,1", "run_name=plain", "debug=limit", *sizes, *sample_overrides)
+    assert main("train", *words, *place("plain")).code == 0
+    found = runs_of(place("plain"))
+    assert {name: run.info.status for name, run in found["jobs"].items()} == dict.fromkeys(
+        ("plain_0", "plain_1"), "FINISHED"
+    )
+    assert found["parent"].info.status == "FINISHED"
+    objectives = {name: run.data.metrics["objective"] for name, run in found["jobs"].items()}
+    assert found["parent"].data.metrics["objective"] == min(objectives.values())
+    assert found["parent"].data.tags["best_run"] == min(objectives, key=objectives.get)
+    assert "BEHAVESIM_PARENT_RUN" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["optim.lrr=1,2"], "error: optim.lrr: no such key; did you mean lr?"),
+        (["optim.lr=1e-3,3e-4", "modle=a"], "error: modle: no such key; did you mean model?"),
+        (["seed=0,1", "hydra.launcher.n_jobs=0"], "error: hydra.launcher.n_jobs: found 0; accepted: 1 or more"),
+        (
+            ["seed=0,1", "export_dir=mine"],
+            "error: export_dir: found mine for several jobs; accepted: a folder for each",
+        ),
+    ],
+)
+def test_wrong_words_of_a_sweep_are_one_line(here, main, arguments, line):
+    found = main("train", "-m", *arguments, "logger=none")
+    assert found.code == 2
+    assert [text.startswith(line) for text in found.lines] == [True]
+
+
+@pytest.mark.slow
+def test_four_jobs_of_one_and_two_processes_of_which_one_breaks(ended, main, monkeypatch):
+    found = ended(
+        "logger.tracking_uri=sqlite:///mlflow.db",
+        "logger.experiment_name=four",
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.devices=1,2",
+        "optim.lr=1e-3,3e-4",
+        "+callbacks.breaker={_target_: breaker.Breaker, rate: '${optim.lr}', breaks_at: 3e-4}",
+        "hydra.launcher.n_jobs=2",
+        "run_name=four",
+    )
+    assert found.code == 1, found.err
+    tree = found.folder / "multirun"
+    assert [path.name for path in tree.iterdir()] == ["four"]
+    assert {path.name for path in (tree / "four").iterdir()} == {*"0123", "multirun.yaml", "jobs.csv"}
+    assert not (found.folder / "outputs").exists()
+    table = pl.read_csv(tree / "four" / "jobs.csv")
+    [broken] = table.filter(pl.col("status") == "FAILED").iter_rows(named=True)
+    assert broken["overrides"] == "trainer.devices=2 optim.lr=0.0003"
+    assert broken["error"] == "killed by SIGKILL, as for want of memory"
+    assert found.parent.info.status == "FAILED"
+    statuses = {name: run.info.status for name, run in found.jobs.items()}
+    assert statuses == {f"four_{n}": "FAILED" if n == broken["job"] else "FINISHED" for n in range(4)}
+    assert found.jobs[broken["run"]].data.tags["error"] == broken["error"]
+    monkeypatch.chdir(found.folder)
+    assert main("compare", "experiment=four", "sweep=four", "metric=val/rmsle", "paths.output=out").code == 0
+    ranking = pl.read_csv("out/compare.csv")
+    assert ranking["rank"].to_list() == [1, 2, 3, None]
+    assert ranking["run"][0] == found.parent.data.tags["best_run"]
+    assert ranking["error"][3] == broken["error"]
+    assert {"optim.lr", "trainer.devices"} <= set(ranking.columns)
