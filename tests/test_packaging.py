@@ -27,6 +27,7 @@ def test_it_ships_every_file_of_conf_and_the_licence(wheel):
     assert "behavesim/conf/train.yaml" in conf
     assert conf <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert [name for name in names if name.startswith("hydra_plugins/")] == ["hydra_plugins/behavesim_launcher.py"]
     assert not [name for name in names if name.startswith(("tests/", "data/"))]
 
 
@@ -34,8 +35,11 @@ def test_it_works_outside_the_checkout(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
-    where = "import behavesim.cli as cli; print(cli.CONF); cli.compose('train', ['debug=fdr'])"
+    where = "import behavesim.cli as cli; print(cli.CONF); cli.compose('train', ['debug=fdr']); "
+    where += "from hydra_plugins import behavesim_launcher; print(behavesim_launcher.__file__)"
     run = subprocess.run(
         [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert run.stdout.strip() == str(tmp_path / "installed" / "behavesim" / "conf")
+    installed = tmp_path / "installed"
+    expected = [installed / "behavesim" / "conf", installed / "hydra_plugins" / "behavesim_launcher.py"]
+    assert run.stdout.splitlines() == [str(path) for path in expected]

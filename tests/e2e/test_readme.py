@@ -6,20 +6,25 @@ import shlex
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
+import hydra
 import polars as pl
 import pytest
 import torch
 
 from behavesim.benchmark import benchmark
-from behavesim.cli import compose
+from behavesim.cli import CONF, compose
+from behavesim.compare import compare
 from behavesim.convert import convert
 from behavesim.data.output import write_table
 from behavesim.evaluate import evaluate
 from behavesim.export import export
 from behavesim.predict import predict
 from behavesim.prepare import prepare
+from behavesim.runs import start_run
+from behavesim.sweep_run import SweepRun
 from behavesim.train import train
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -27,6 +32,7 @@ COMMAND = re.compile(r"^(?:\S*/)?python -m behavesim\.(\w+)(.*)$")
 TABLES = (".xlsx", ".csv", ".parquet")
 RUNS = {
     "benchmark": benchmark,
+    "compare": compare,
     "convert": convert,
     "evaluate": evaluate,
     "export": export,
@@ -220,14 +226,66 @@ def benchmark_here(of_a_second, sizes, sample_overrides):
 
 
 @pytest.fixture
-def run(here, prepared, prepare_here, benchmark_here, train_tiny, train_large, sizes, sample_overrides, database, main):
+def sweep_here(main, sizes, sample_overrides):
+    """A sweep, its jobs in this process, two of a search; on a cluster it is only composed."""
+
+    def call(*arguments):
+        if launcher := value_of(arguments, "hydra/launcher"):
+            pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+                hydra.compose("train", [text for text in arguments if text.startswith("hydra")])
+            return
+        own = ("hydra.launcher.", "hydra.sweeper.n_trials=")
+        # Optuna 2 cannot keep a study where SQLAlchemy is newer than the extra's.
+        own += () if metadata.version("sqlalchemy") < "2" else ("hydra.sweeper.storage=",)
+        words = [text for text in arguments if not text.startswith(own)]
+        trials = ["hydra.sweeper.n_trials=2"] if value_of(arguments, "search") == "optuna" else []
+        short = ["+trainer.limit_train_batches=2", "logger=none", "hydra/launcher=basic", *trials]
+        assert main("train", *words, *sizes, *sample_overrides, *short).code == 0
+
+    return call
+
+
+@pytest.fixture
+def compare_here(database, client):
+    """`compare` on a sweep of that name."""
+
+    def call(*arguments):
+        uri = database[0].partition("=")[2]
+        own = {"tracking_uri": uri, "experiment_name": "behavesim", "overrides": [], "resume": False}
+        parent = SweepRun(run_name=value_of(arguments, "sweep"), **own)
+        job, _ = start_run(client, parent.experiment_id, "job", [], resume=False)
+        client.log_metric(job, "val/rmsle", 1.0)
+        client.set_terminated(job)
+        parent.end("FINISHED", None, Path("jobs.csv"))
+        compare(compose("compare", [*arguments, f"tracking_uri={uri}", "run_name=compared"]))
+        assert len(pl.read_csv("outputs/compared/compare.csv")) == 1
+
+    return call
+
+
+@pytest.fixture
+def run(
+    here,
+    prepared,
+    prepare_here,
+    benchmark_here,
+    sweep_here,
+    compare_here,
+    train_tiny,
+    train_large,
+    database,
+    main,
+):
     def call(name, arguments):
         if "--help" in arguments or "-h" in arguments:
             assert main(name, *arguments).code == 0
             return
         prepared(name, arguments)
         if "-m" in arguments or "--multirun" in arguments:
-            assert main(name, *arguments, *sizes, *sample_overrides, "logger=none").code == 0
+            sweep_here(*arguments)
+        elif name == "compare":
+            compare_here(*arguments)
         elif name == "prepare":
             prepare_here(*arguments)
         elif name == "benchmark":

@@ -1,12 +1,14 @@
 """What MLflow holds after a run."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
 
-from behavesim import results
-from behavesim.tracking import open_run
+from behavesim import lifetime, results
+from behavesim.tracking import mark_ended, open_run
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,7 @@ def test_a_run_that_breaks_is_marked_failed(here, train_tiny, database, runs_nam
         train_tiny("run_name=broken", "logger=mlflow", *database)
     [run] = runs_named("broken")
     assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "OSError: no space left on device"
 
 
 def test_the_environment_names_the_database(here, train_tiny, database, runs_named, monkeypatch):
@@ -120,3 +123,55 @@ def test_the_environment_names_the_database(here, train_tiny, database, runs_nam
     train_tiny("run_name=from_environment", "logger=mlflow", "debug=limit")
     assert len(runs_named("from_environment")) == 1
     assert not (here / "mlflow.db").exists()
+
+
+def test_a_run_that_is_terminated_is_marked_killed(here, train_tiny, database, runs_named, monkeypatch):
+    monkeypatch.setattr(results, "export", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit), lifetime.unwinding():
+        train_tiny("run_name=terminated", "logger=mlflow", *database)
+    [run] = runs_named("terminated")
+    assert run.info.status == "KILLED"
+    assert run.data.tags["error"] == "terminated"
+
+
+def test_runs_of_dead_processes_are_marked_killed_by_the_next_one(client, database):
+    uri = database[0].partition("=")[2]
+    experiment = client.create_experiment("dead")
+    host, number, start = lifetime.identity().split()
+    tags = {"dead": f"{host} {number} {int(start) - 1000}", "elsewhere": f"other {number} 1", "unknown": ""}
+    for name, process in tags.items():
+        client.create_run(experiment, run_name=name, tags={"process": process})
+    open_run(tracking_uri=uri, experiment_name="dead", run_name="next", config={}, overrides=[], resume=False)
+    statuses = {run.info.run_name: run.info.status for run in client.search_runs([experiment])}
+    assert statuses == {"dead": "KILLED", "elsewhere": "RUNNING", "unknown": "RUNNING", "next": "RUNNING"}
+
+
+def test_a_continued_run_is_this_process_and_no_failure_any_more(client, database):
+    own = {"tracking_uri": database[0].partition("=")[2], "experiment_name": "again", "run_name": "a", "overrides": []}
+    first = open_run(**own, config={}, resume=False)
+    mark_ended(first, OSError("no space"))
+    assert client.get_run(first.run_id).data.tags["error"] == "OSError: no space"
+    assert open_run(**own, config={}, resume=True).run_id == first.run_id
+    run = client.get_run(first.run_id)
+    assert run.info.status == "RUNNING"
+    assert "error" not in run.data.tags
+
+
+def test_secrets_are_not_recorded(
+    here, main, sample_overrides, sizes, database, runs_named, client, monkeypatch, tmp_path
+):
+    key, token = "KEY0123456789", "TOKEN0123456789"
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setenv("HF_TOKEN", token)
+    breaker = f"+callbacks.breaker={{_target_: breaker.Breaker, rate: 1, breaks_at: x{token}, api_key: {key}}}"
+    words = ("run_name=secretive", "debug=limit", f"export_dir=checkpoints/{token}", breaker, "logger=mlflow")
+    assert main("train", *sizes, *sample_overrides, *database, *words).code == 0
+    [run] = runs_named("secretive")
+    config = Path(client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))).read_text()
+    records = f"{run.data.tags} {run.data.params} {config}"
+    assert key not in records and token not in records
+    assert run.data.params["callbacks.breaker.api_key"] == "***"
+    assert run.data.params["callbacks.breaker.breaks_at"] == "x***"
+    assert run.data.params["data.tokens_per_batch"].isdigit()
+    assert float(run.data.params["model.token_dropout"]) >= 0
+    assert run.data.tags["artifact"].endswith("checkpoints/***")
