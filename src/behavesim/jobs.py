@@ -59,9 +59,11 @@ def run(jobs: Sequence[Job], at_a_time: int, started: Callable[[Job], None], end
                 ended(process.ended())
             time.sleep(0.05)
     except BaseException:
-        _end_all(running)
-        for process in running:
-            ended(Ended(process.job, process.seconds, INTERRUPTED, killed=True))
+        try:
+            _end_all(running)
+        finally:
+            for process in running:
+                ended(Ended(process.job, process.seconds, INTERRUPTED, killed=True))
         raise
 
 

@@ -48,7 +48,10 @@ class Sweep:
         log.info("job %d %s after %.0f s: %s", job.number, _status(ended).lower(), ended.seconds, said)
         self._write_table()
         if self.run is not None and ended.error is not None:
-            self.run.end_job(job.name, job.overrides, ended.error, killed=ended.killed)
+            try:
+                self.run.end_job(job.name, job.overrides, ended.error, killed=ended.killed)
+            except Exception as error:  # the other jobs go on, even where MLflow does not answer
+                log.warning("warning: MLflow was not told of job %d: %s", job.number, lifetime.described(error))
         return objective
 
     def end(self, error: BaseException | None) -> None:
@@ -106,7 +109,8 @@ def conducted() -> Iterator[None]:
         error = raised
     sweep, _current = _current, None
     if sweep is not None:
-        sweep.end(error)
+        with lifetime.undisturbed():
+            sweep.end(error)
         if (error is None or isinstance(error, JobFailed)) and any(ended.error for ended, _ in sweep.ended):
             raise SystemExit(FAILURE) from None
     if error is not None:

@@ -192,3 +192,29 @@ def test_four_jobs_of_one_and_two_processes_of_which_one_breaks(ended, main, mon
     assert ranking["run"][0] == found.parent.data.tags["best_run"]
     assert ranking["error"][3] == broken["error"]
     assert {"optim.lr", "trainer.devices"} <= set(ranking.columns)
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_when_a_trial_fails(ended, place):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    settings = ("optim.lr=tag(log, interval(1e-4, 1e-2))", "optim.warmup=choice(0.1, -1)", "hydra.sweeper.n_trials=4")
+    found = ended(*place("hunt"), "search=optuna", *settings, "hydra.launcher.n_jobs=2", "run_name=hunt", "seed=0")
+    table = pl.read_csv(found.folder / "multirun" / "hunt" / "jobs.csv")
+    assert table.height == len(found.jobs) == 4
+    failed = table["overrides"].str.contains("optim.warmup=-1")
+    assert table["status"].to_list() == ["FAILED" if broke else "FINISHED" for broke in failed]
+    assert 0 < failed.sum() < 4, "the seed is to draw both"
+    assert found.code == 1
+    assert found.parent.data.metrics["objective"] == pytest.approx(table["objective"].min())
+
+
+@pytest.mark.slow
+def test_jobs_that_a_plugin_starts_have_the_same_parent(ended, place):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    settings = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", "optim.lr=1e-3", "run_name=afar")
+    found = ended(*place("afar"), *settings)
+    assert found.code == 0, found.err
+    assert {name: run.info.status for name, run in found.jobs.items()} == {"afar_0": "FINISHED"}
+    assert found.parent.info.status == "FINISHED"
+    assert found.parent.data.tags["best_run"] == "afar_0"
+    assert (found.folder / "multirun" / "afar" / "0" / "metrics.json").is_file()
