@@ -127,7 +127,7 @@ class ProcessLauncher(Launcher):
         number = cfg.hydra.job.num
         command = [sys.executable, "-m", f"behavesim.{cfg.hydra.job.name}"]
         command += [text for text in overrides if not text.startswith(("run_name=", "paths.output="))]
-        command += [text for text in hydra if not text.startswith(OF_THE_SWEEP)]
+        command += [text for text in hydra if not text.lstrip("+~").startswith(OF_THE_SWEEP)]
         command += [f"run_name={_quoted(cfg.run_name)}", f"paths.output={_quoted(cfg.paths.output)}"]
         command += ["hydra.mode=RUN", f"hydra.job.num={number}", f"hydra.job.id={number}"]
         return jobs.Job(number, cfg.run_name, command, Path(cfg.paths.output), told)

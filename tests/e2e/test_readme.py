@@ -233,7 +233,7 @@ def sweep_here(main, sizes, sample_overrides):
         if launcher := value_of(arguments, "hydra/launcher"):
             pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
             with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                hydra.compose("train", [text for text in arguments if text.startswith("hydra")])
+                hydra.compose("train", [text for text in arguments if text.lstrip("+").startswith("hydra")])
             return
         own = ("hydra.launcher.", "hydra.sweeper.n_trials=")
         # Optuna 2 cannot keep a study where SQLAlchemy is newer than the extra's.

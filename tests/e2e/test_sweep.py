@@ -16,6 +16,7 @@ from behavesim.lifetime import is_dead
 
 HERE = Path(__file__).parent
 PARENT = "mlflow.parentRunId"
+SEEDED = "hydra.sweeper.sampler.seed=0"
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_four_jobs_of_one_and_two_processes_of_which_one_breaks(ended, main, mon
 def test_a_search_goes_on_when_a_trial_fails(ended, place):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     settings = ("optim.lr=tag(log, interval(1e-4, 1e-2))", "optim.warmup=choice(0.1, -1)", "hydra.sweeper.n_trials=4")
-    found = ended(*place("hunt"), "search=optuna", *settings, "hydra.launcher.n_jobs=2", "run_name=hunt", "seed=0")
+    found = ended(*place("hunt"), "search=optuna", *settings, "hydra.launcher.n_jobs=2", "run_name=hunt", SEEDED)
     table = pl.read_csv(found.folder / "multirun" / "hunt" / "jobs.csv")
     assert table.height == len(found.jobs) == 4
     failed = table["overrides"].str.contains("optim.warmup=-1")
