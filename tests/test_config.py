@@ -73,12 +73,16 @@ def test_every_file_composes_validates_and_instantiates(given_paths, tiny_shapes
     given = given_paths["tweets" if choice == "data=tweets" else "train"]
     shapes = tiny_shapes(option) if group == "model" else tiny_shapes("git_llama2")[1:] if group == "experiment" else []
     overrides = [*given, choice, *shapes, *logger]
+    if choice == "strategy=zero3_offload":
+        with pytest.raises(UserError, match=r"^strategy.offload_optimizer: found true with trainer.accelerator=cpu"):
+            compose("train", overrides)
+        overrides += ["trainer=gpu"]
     cfg = compose("train", overrides)
     if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"^trainer: found accelerator=gpu, .*; accepted: .*trainer=cpu") as caught:
             instantiate(cfg)
         assert len(str(caught.value).splitlines()) == 1
-        if group == "trainer":
+        if group in ("trainer", "strategy"):
             return
         cfg = compose("train", [*overrides, "trainer=cpu"])
     instantiate(cfg)
@@ -190,6 +194,16 @@ VALUES = {}
             "data.image_column: found a with data.image_features",
         ),
         (["data.path=tweets.csv", "data.test_from='2020-01-01'"], "data.test_from: found 2020-01-01 with data.split="),
+        (
+            ["strategy=zero3", "+strategy.offload_optimizer=true"],
+            "strategy.offload_optimizer: found true with trainer.",
+        ),
+        (["strategy=zero1", "+trainer.gradient_clip_algorithm=value"], "trainer.gradient_clip_algorithm: found value"),
+        (["trainer=fsdp", "trainer.precision=16-mixed"], "trainer.precision: found 16-mixed with strategy=fsdp"),
+        (
+            ["model=git_llama2", "model.quantization=nf4", "trainer=ddp_zero3"],
+            "model.quantization: found nf4 with weights that are shared out; accepted: strategy=ddp, zero1 or zero2",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -201,6 +215,31 @@ def test_impossible_pairs_are_reported(overrides, line, tmp_path, monkeypatch):
         compose("train", overrides)
     assert str(caught.value).startswith(line)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
+def test_one_process_predicts(given_paths, name):
+    with pytest.raises(UserError, match=r"^trainer.devices: found 2 with trainer.num_nodes=1; accepted: 1 with 1 node"):
+        compose(name, [*given_paths[name], "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"])
+
+
+@pytest.mark.parametrize(
+    ("trainer", "target", "stage"),
+    [
+        ("cpu", "behavesim.training.auto.auto", None),
+        ("ddp", "lightning.pytorch.strategies.DDPStrategy", None),
+        *((f"ddp_zero{stage}", "behavesim.training.zero.ZeroStrategy", stage) for stage in (1, 2, 3)),
+        ("ddp_zero3_offload", "behavesim.training.zero.ZeroStrategy", 3),
+        ("fsdp", "behavesim.training.fsdp.FsdpStrategy", None),
+    ],
+)
+def test_the_trainer_picks_its_strategy_and_a_user_another(given_paths, trainer, target, stage):
+    strategy = compose("train", [*given_paths["train"], f"trainer={trainer}"]).strategy
+    assert (strategy._target_, strategy.get("stage")) == (target, stage)
+    other = compose(
+        "train", [*given_paths["train"], f"trainer={trainer}", "strategy=zero2", "strategy.stage=1"]
+    ).strategy
+    assert (other._target_, other.stage) == ("behavesim.training.zero.ZeroStrategy", 1)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def check_targets(cfg: DictConfig) -> None:
     Raises:
         UserError: one line for every wrong key and every target that does not exist.
     """
-    nodes = {"trainer": cfg.trainer} | ({} if cfg.strategy == "auto" else {"strategy": cfg.strategy})
+    nodes = {"trainer": cfg.trainer, "strategy": cfg.strategy}
     if "optim" in cfg:
         nodes["optim.optimizer"] = cfg.optim.optimizer
     if "callbacks" in cfg:
@@ -138,14 +138,14 @@ def logger(cfg: DictConfig) -> Logger | None:
 
 def trainer(cfg: DictConfig, *, callbacks: Sequence[lightning.Callback] = ()) -> lightning.Trainer:
     """The trainer of `cfg.trainer` and `cfg.strategy`, without a logger."""
-    # Inference mode would leave its mark on weights that are shared out and come together in a validation.
-    inference_mode = cfg.trainer.get("inference_mode", cfg.strategy == "auto")
     try:
+        strategy = _strategy(cfg)
         return instantiate(
             cfg.trainer,
-            inference_mode=inference_mode,
+            # It would leave its mark on weights that are shared out and come together in a validation.
+            inference_mode=cfg.trainer.get("inference_mode", isinstance(strategy, str)),
             precision=_precision(cfg.trainer),
-            strategy=_strategy(cfg),
+            strategy=strategy,
             logger=False,
             callbacks=list(callbacks),
             default_root_dir=cfg.paths.output,
@@ -165,8 +165,6 @@ def trainer(cfg: DictConfig, *, callbacks: Sequence[lightning.Callback] = ()) ->
 
 def _strategy(cfg: DictConfig) -> Strategy | str:
     """How processes share the work."""
-    if cfg.strategy == "auto":
-        return "auto"
     if cfg.trainer.accelerator == "cpu":
         # DeepSpeed looks for its device when it is imported, and would find a GPU that is not meant.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

@@ -12,8 +12,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from behavesim import folders
 from behavesim.errors import UserError
-from behavesim.folders import replaced
 from behavesim.nodes import MISSING, Node
 from behavesim.pairs import impossible_pairs, value_at
 from behavesim.schema import SCHEMAS
@@ -117,7 +117,7 @@ def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{replaced}: found {folder}, which holds other things; accepted: a folder for this export alone"
     if value_at(values, "ckpt_path") == "last":
         last = Path(str(value_at(values, "paths.output"))) / "checkpoints" / "last.ckpt"
-        if not last.exists() and not replaced(last).exists():
+        if not last.exists() and not folders.replaced(last).exists():
             yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
 
 

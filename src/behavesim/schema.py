@@ -38,7 +38,7 @@ class Train(Node):
     model: Annotated[TinyModel | HfModel, Field(discriminator="target")]
     task: Task
     optim: Optim
-    strategy: Literal["auto"] | Target
+    strategy: Target
     trainer: Trainer
     callbacks: dict[str, Target | None] | None
     logger: Logger
@@ -58,7 +58,7 @@ class Benchmark(Node):
     model: Annotated[TinyModel | HfModel, Field(discriminator="target")]
     task: Task
     optim: Optim
-    strategy: Literal["auto"] | Target
+    strategy: Target
     trainer: Trainer
     paths: Paths
     run_name: RunName
@@ -73,7 +73,7 @@ class Evaluate(Node):
 
     data: LabelledData
     task: Answering
-    strategy: Literal["auto"] | Target
+    strategy: Target
     trainer: Trainer
     paths: Paths
     run_name: RunName
@@ -83,7 +83,7 @@ class Evaluate(Node):
 class Predict(Node):
     """`python -m behavesim.predict`."""
 
-    strategy: Literal["auto"] | Target
+    strategy: Target
     trainer: Trainer
     paths: Paths
     run_name: RunName

@@ -84,7 +84,7 @@ def test_help_explains_groups_and_shows_examples(fresh, name):
     assert run.seconds < SECONDS
     assert f"python -m behavesim.{name} " in run.out
     assert "Examples" in run.out
-    assert "trainer: cpu, ddp_zero1, gpu" in run.out
+    assert "trainer: cpu, ddp, ddp_zero1, ddp_zero2, ddp_zero3, ddp_zero3_offload, fsdp, gpu" in run.out
 
 
 def test_a_bad_table_ends_a_process_with_code_2(fresh, here, table, sizes):
@@ -102,7 +102,10 @@ def test_a_bad_table_ends_a_process_with_code_2(fresh, here, table, sizes):
         ("+experiments=x", ["experiments: no such key"]),
         ("+model.extra=1", ["model.extra: no such key"]),
         ("model=git_huge", ["model: found git_huge; accepted: git_hf, git_llama2, git_mpt, git_opt, git_tiny"]),
-        ("trainer=tpu", ["trainer: found tpu; accepted: cpu, ddp_zero1, gpu"]),
+        (
+            "trainer=tpu",
+            ["trainer: found tpu; accepted: cpu, ddp, ddp_zero1, ddp_zero2, ddp_zero3, ddp_zero3_offload, fsdp, gpu"],
+        ),
         ("hello", ["hello: found a word; accepted: key=value"]),
         ("seed=", ["seed: found ''"]),
         ("run_name=a/b", ["run_name: found 'a/b'"]),
