@@ -201,6 +201,10 @@ VALUES = {}
         (["strategy=zero1", "+trainer.gradient_clip_algorithm=value"], "trainer.gradient_clip_algorithm: found value"),
         (["trainer=fsdp", "trainer.precision=16-mixed"], "trainer.precision: found 16-mixed with strategy=fsdp"),
         (
+            ["model=git_llama2", "model.train=[llm,head]", "model.lora.r=0", "strategy=fsdp"],
+            "model.weights_dtype: found bfloat16 with llm in model.train and weights that are shared out; accepted: f",
+        ),
+        (
             ["model=git_llama2", "model.quantization=nf4", "trainer=ddp_zero3"],
             "model.quantization: found nf4 with weights that are shared out; accepted: strategy=ddp, zero1 or zero2",
         ),

@@ -129,7 +129,12 @@ def _impossible_processes(values: Mapping[str, Any]) -> Iterator[str]:
     for key in ("offload_optimizer", "offload_parameters"):
         if at(f"strategy.{key}") and on_cpu:
             yield f"strategy.{key}: found true with trainer.accelerator=cpu; accepted: false, there is no other memory"
-    if at("model.quantization") == "nf4" and (fsdp or (zero and at("strategy.stage") == 3)):
+    shared = fsdp or (zero and at("strategy.stage") == 3)
+    halves = at("model.weights_dtype") not in (None, "float32") and "llm" in (at("model.train") or [])
+    if shared and halves:
+        found = f"{at('model.weights_dtype')} with llm in model.train and weights that are shared out"
+        yield f"model.weights_dtype: found {found}; accepted: float32, all that trains is of one kind there"
+    if at("model.quantization") == "nf4" and shared:
         yield "model.quantization: found nf4 with weights that are shared out; accepted: strategy=ddp, zero1 or zero2"
     if zero and at("trainer.gradient_clip_algorithm") == "value":
         yield "trainer.gradient_clip_algorithm: found value with DeepSpeed; accepted: norm"

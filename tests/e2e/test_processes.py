@@ -170,10 +170,36 @@ def test_mixed_precision_and_gathered_gradients(tmp_path, train_together, traine
     assert all(tensor.any() for name, tensor in weights.items() if "lora_B" in name)
 
 
-def test_another_number_of_processes_and_another_strategy_do_not_go_on(
-    tmp_path, train_together, train_tiny, monkeypatch
-):
+@SLOW
+@pytest.mark.parametrize("trainer", STRATEGIES)
+def test_a_language_model_with_a_vocabulary_layer_trains_in_halves(tmp_path, train_together, tiny_shapes, trainer):
+    """Of several kinds of numbers: the language model is kept in bfloat16, what is built around it in float32."""
+    lora = ["model.train=[projector,lora,head]"] if trainer in ("ddp_zero3", "fsdp") else []
+    whole = ["model.train=[vision,projector,llm,head]", "model.lora.r=0"]
+    shapes = [text for text in tiny_shapes("git_llama2") if "weights_dtype" not in text]
+    settings = (*shapes, *(lora or whole), "trainer.precision=bf16-mixed", "trainer.max_epochs=1")
+    folder = train_together(tmp_path, f"trainer={trainer}", *settings)
+    weights = load_file(folder / "checkpoints/a/model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} >= {torch.bfloat16, torch.float32}
+    assert all(tensor.isfinite().all() for tensor in weights.values())
 
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_the_published_model_trains_on_a_gpu(here, sample_overrides):
+    """GIT-LLM at its real size with random weights: bf16, a small checkpoint, and on from there."""
+    size = ("model=git_llama2", "model.pretrained=false", "trainer=ddp_zero1", "run_name=a", "logger=none")
+    command = [sys.executable, "-m", "behavesim.train", *size, *sample_overrides, "data.rows_per_batch=2"]
+    for steps, extra in ((2, ()), (4, ("ckpt_path=last",))):
+        done = subprocess.run([*command, f"trainer.max_steps={steps}", *extra], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        state = torch.load(next(last(here).rglob("*model_states.pt")), map_location="cpu", weights_only=True)
+        assert state["global_step"] == steps
+        assert "bfloat16" in str(state["ds_config"])
+    assert sum(path.stat().st_size for path in last(here).rglob("*") if path.is_file()) < 500 * 2**20
+
+
+def test_other_processes_and_another_strategy_do_not_go_on(tmp_path, train_together, train_tiny, monkeypatch):
     folder = train_together(tmp_path, "trainer=ddp_zero1", "trainer.max_steps=1")
     monkeypatch.chdir(folder)
     again = ("run_name=a", "trainer.max_steps=2", "ckpt_path=last")

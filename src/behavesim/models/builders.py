@@ -166,6 +166,9 @@ def _composed(
         pad_id=facts.pad_id,
     )
     set_trainable(model, train)
+    words, answers = llm.get_input_embeddings(), llm.get_output_embeddings()
+    if not isinstance(model.head, TextHead) and answers is not None and answers.weight is not words.weight:
+        answers.requires_grad_(False)  # nothing reads it, so that it would wait for a gradient in vain
     return model.train()  # published weights arrive in eval mode, in which dropout and checkpointing do nothing
 
 
