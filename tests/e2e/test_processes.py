@@ -149,8 +149,10 @@ def test_batches_without_pictures_wait_for_those_with(tmp_path, train_together, 
     assert scores(folder)["n"] > 10
 
 
-def test_a_table_without_pictures(tmp_path, train_together):
-    folder = train_together(tmp_path, "trainer=ddp", "data.use_images=false", "trainer.max_steps=4")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_table_without_pictures(tmp_path, train_together, processes):
+    settings = ("trainer=ddp", "data.use_images=false", "trainer.max_steps=4")
+    folder = train_together(tmp_path, *settings, codes=(0,) * processes, processes=processes)
     assert scores(folder)["n"] > 10
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -94,8 +95,8 @@ class LikesModule(lightning.LightningModule):
         return self.trainer.world_size > 1
 
     def setup(self, stage: str) -> None:
-        """Tell the model whether other processes wait for it."""
-        self.model.in_step = self._several
+        """Tell the model whether other processes may wait for it: DDP misses gradients even where it has but one."""
+        self.model.in_step = not isinstance(self.trainer.strategy, SingleDeviceStrategy)
 
     def configure_model(self) -> None:
         """Share the weights out, where the strategy wants it done here."""
