@@ -9,13 +9,10 @@ import behavesim
 
 PACKAGE = Path(behavesim.__file__).parent
 FLOORS = (
-    {
-        *("errors", "log", "ranks", "folders", "config", "nodes", "pairs", "schema", "differing", "machine"),
-        *("redact", "lifetime", "jobs"),
-    },
+    {"errors", "log", "folders", "config", "nodes", "pairs", "schema", "machine", "redact", "processes"},
     {"data", "models", "metrics"},
     {"training"},
-    {"tracking", "exported", "ranking", "runs", "sweep_run"},
+    {"tracking"},
     {
         "artifact",
         "build",
@@ -32,15 +29,13 @@ FLOORS = (
         "leaderboard",
         "sweep",
         "benchmarking",
-        "benchmark_report",
     },
     {"cli", "train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark"},
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
 HYDRA = {"build", "cli", "train", "evaluate", "predict"}
-MLFLOW = {"tracking", "exported", "ranking", "runs", "sweep_run"}
-LIGHT = {"errors", "log", "ranks", "config", "nodes", "pairs", "schema", "machine"}
-LIGHT |= {"redact", "lifetime", "jobs", "sweep"}
+MLFLOW = {"tracking"}
+LIGHT = {"errors", "log", "config", "nodes", "pairs", "schema", "machine", "redact", "processes", "sweep"}
 HEAVY = {"torch", "lightning", "hydra", "mlflow", "transformers", "polars", "numpy"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from behavesim.leaderboard import chart, duration, end_cut, middle_cut, print_ranking, warnings, write_csv
-from behavesim.ranking import FACTS, SCHEMA, Ranking
+from behavesim.tracking.ranking import FACTS, SCHEMA, Ranking
 
 FACT = (61.0, 12.25, datetime(2026, 1, 31, 12, tzinfo=UTC), None, "id", None)
 LONG = "/a/long/way/to/the/folder/" * 5 + "tweets.csv"

@@ -13,24 +13,25 @@ def benchmark(cfg: "DictConfig") -> None:
     # Heavy libraries load here, after the configuration was found good.
     import lightning
 
-    from behavesim import benchmark_report, benchmarking, build, inputs
+    from behavesim import build, inputs
+    from behavesim.benchmarking import measuring, report
     from behavesim.log import quiet_libraries
 
     quiet_libraries()
     build.check_targets(cfg)
-    cfg = benchmarking.measurable(cfg)
+    cfg = measuring.measurable(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     data = inputs.datamodule(cfg)
     try:
         model, _ = build.model(cfg, data)
-        described = benchmark_report.described(cfg, model)  # before processes share its weights out
+        described = report.described(cfg, model)  # before processes share its weights out
         module = build.module(cfg, model, data)
-        trainer = benchmarking.trainer(cfg)
-        prediction = benchmarking.predict(cfg, trainer, module, data)
-        training = benchmarking.train(cfg, trainer, module, data)
+        trainer = measuring.trainer(cfg)
+        prediction = measuring.predict(cfg, trainer, module, data)
+        training = measuring.train(cfg, trainer, module, data)
         if trainer.is_global_zero:
-            facts = benchmark_report.facts(cfg, trainer, data, model=described)
-            benchmark_report.publish(cfg, {"training": training, "prediction": prediction}, facts)
+            facts = report.facts(cfg, trainer, data, model=described)
+            report.publish(cfg, {"training": training, "prediction": prediction}, facts)
     finally:
         data.remove_encoded()
 

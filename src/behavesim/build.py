@@ -16,14 +16,14 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.strategies import Strategy
 from omegaconf import DictConfig, OmegaConf
 
-from behavesim import tracking
 from behavesim.artifact import build_model
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.errors import UserError
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import frozen_digest
-from behavesim.ranks import is_main
+from behavesim.processes.ranks import is_main
+from behavesim.tracking import training as tracking
 from behavesim.training.module import LikesModule
 
 # Arguments of the trainer that other nodes of the configuration decide.

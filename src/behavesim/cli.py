@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from behavesim import sweep
 from behavesim.config import unknown_key, validate
 from behavesim.errors import UserError
-from behavesim.lifetime import INTERRUPTED, unwinding
 from behavesim.log import only_errors
-from behavesim.ranks import is_main, started_together
+from behavesim.processes.lifetime import INTERRUPTED, unwinding
+from behavesim.processes.ranks import is_main, started_together
 
 PACKAGE = Path(__file__).parent
 # The wheel carries conf/ inside the package; a checkout has it beside src/.

@@ -12,8 +12,9 @@ def compare(cfg: "DictConfig") -> None:
     """Print the ranked table, and write it with a picture into `cfg.paths.output`."""
     from pathlib import Path
 
-    from behavesim import leaderboard, ranking
+    from behavesim import leaderboard
     from behavesim.log import log, quiet_libraries
+    from behavesim.tracking import ranking
 
     quiet_libraries()
     folder = Path(cfg.paths.output)

@@ -7,11 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from behavesim.differing import short_names
-from behavesim.exported import VALIDATION
 from behavesim.log import log, print_table
 from behavesim.metrics.ranked_chart import Entry, ranked_chart
-from behavesim.ranking import Ranking
+from behavesim.tracking.differing import short_names
+from behavesim.tracking.exported import VALIDATION
+from behavesim.tracking.ranking import Ranking
 
 CSV, CHART = "compare.csv", "compare.png"
 WIDTH = 100

@@ -8,7 +8,7 @@ from behavesim.data.datamodule import TweetDataModule
 from behavesim.log import log, print_table, table_text
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import parameter_table
-from behavesim.ranks import is_main
+from behavesim.processes.ranks import is_main
 from behavesim.results import Scores
 
 RESULTS = "results.txt"  # the table that training ends with

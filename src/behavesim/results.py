@@ -12,19 +12,21 @@ import polars as pl
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from behavesim import build, runs, sweep, tracking
+from behavesim import build, sweep
 from behavesim.artifact import Artifact, save_artifact, seen_hashes, stored_weights
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.sample import noise_floor
 from behavesim.errors import UserError
-from behavesim.exported import HELD_OUT
 from behavesim.log import log
 from behavesim.metrics import baselines
 from behavesim.metrics.likes import LikesEstimates, likes_metrics
 from behavesim.metrics.plots import predicted_against_actual
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
-from behavesim.ranks import is_main
+from behavesim.processes.ranks import is_main
+from behavesim.tracking import runs
+from behavesim.tracking import training as tracking
+from behavesim.tracking.exported import HELD_OUT
 from behavesim.training.module import LikesModule, estimates_of, failures_of
 from behavesim.training.weights import gathered, load_weights
 

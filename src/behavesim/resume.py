@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from behavesim.errors import UserError
 from behavesim.folders import settle
-from behavesim.ranks import is_main
+from behavesim.processes.ranks import is_main
 from behavesim.training.module import LikesModule
 from behavesim.training.weights import read_state
 

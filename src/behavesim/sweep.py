@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from behavesim import lifetime
-from behavesim.jobs import LOG, Ended, Job
 from behavesim.log import log
+from behavesim.processes import lifetime
+from behavesim.processes.jobs import LOG, Ended, Job
 from behavesim.redact import clean
 
 if TYPE_CHECKING:
-    from behavesim.sweep_run import SweepRun
+    from behavesim.tracking.sweep import SweepRun
 
 JOBS, OBJECTIVE = "jobs.csv", "objective.json"
 COLUMNS = ("job", "run", "status", "objective", "seconds", "overrides", "error", "log")

@@ -19,9 +19,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from behavesim import jobs, sweep
-from behavesim.lifetime import described
+from behavesim import sweep
 from behavesim.log import quiet_libraries
+from behavesim.processes import jobs
+from behavesim.processes.lifetime import described
 
 # What Hydra was told about the sweep is not for its jobs.
 OF_THE_SWEEP = ("hydra.mode", "hydra.run.", "hydra.sweep", "hydra.launcher", "hydra/launcher", "hydra/sweeper")
@@ -152,7 +153,7 @@ def _sweep_run(config: DictConfig) -> Any:
     logger = config.get("logger") or {}
     if logger.get("name") != "mlflow" or config.get("dry_run"):
         return None
-    from behavesim.sweep_run import SweepRun  # MLflow takes seconds
+    from behavesim.tracking.sweep import SweepRun  # MLflow takes seconds
 
     quiet_libraries()
     return SweepRun(

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from behavesim import benchmarking, build, inputs
+from behavesim import build, inputs
+from behavesim.benchmarking import measuring
 from behavesim.cli import compose
 from behavesim.errors import UserError
 
@@ -84,18 +85,18 @@ TOWER = {"image_size": 16, "patch_size": 8, "width": 32, "layers": 1, "heads": 2
 
 
 def test_batches_of_prediction_are_those_of_the_test_rows(here, sizes, sample_overrides):
-    cfg = benchmarking.measurable(compose("benchmark", [*sizes, *sample_overrides, "steps=7", "warmup_steps=1"]))
+    cfg = measuring.measurable(compose("benchmark", [*sizes, *sample_overrides, "steps=7", "warmup_steps=1"]))
     data = inputs.datamodule(cfg)
     seen = []
 
     class Trainer:
-        callbacks = (benchmarking.Throughput(),)
+        callbacks = (measuring.Throughput(),)
 
         def predict(self, _module, loader, **_):
             self.callbacks[0].run = {"any": 1.0}
             seen.extend(batch.rows.tolist() for batch in loader)
 
-    benchmarking.predict(cfg, Trainer(), None, data)
+    measuring.predict(cfg, Trainer(), None, data)
     assert len(seen) == 8
     expected = {tuple(batch.rows.tolist()) for batch in data.test_dataloader()}
     assert {tuple(rows) for rows in seen} == expected

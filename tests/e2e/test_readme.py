@@ -23,8 +23,8 @@ from behavesim.evaluate import evaluate
 from behavesim.export import export
 from behavesim.predict import predict
 from behavesim.prepare import prepare
-from behavesim.runs import start_run
-from behavesim.sweep_run import SweepRun
+from behavesim.tracking.runs import start_run
+from behavesim.tracking.sweep import SweepRun
 from behavesim.train import train
 
 README = Path(__file__).resolve().parents[2] / "README.md"

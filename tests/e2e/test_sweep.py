@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from mlflow.tracking import MlflowClient
 
-from behavesim.lifetime import is_dead
+from behavesim.processes.lifetime import is_dead
 
 HERE = Path(__file__).parent
 PARENT = "mlflow.parentRunId"

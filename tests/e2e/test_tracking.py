@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from behavesim import lifetime, results
-from behavesim.tracking import mark_ended, open_run
+from behavesim import results
+from behavesim.processes import lifetime
+from behavesim.tracking.training import mark_ended, open_run
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_the_command_line_and_the_commit_are_tags(here, main, sample_overrides, 
 def test_the_commit_of_a_repository_is_its_tag(here):
     import subprocess
 
-    from behavesim.runs import git_commit
+    from behavesim.tracking.runs import git_commit
 
     author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     subprocess.run(["git", "init", "-q"], check=True)

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from behavesim.jobs import INTERRUPTED, LOG, Job, job_environment, run
+from behavesim.processes.jobs import INTERRUPTED, LOG, Job, job_environment, run
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -98,7 +98,7 @@ def is_alive(number):
 
 
 def test_a_job_that_will_not_end_is_ended(conduct, tmp_path, monkeypatch):
-    monkeypatch.setattr("behavesim.jobs.PATIENCE", 0.2)
+    monkeypatch.setattr("behavesim.processes.jobs.PATIENCE", 0.2)
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 
     def interrupt():

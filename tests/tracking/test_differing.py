@@ -2,7 +2,7 @@
 
 import pytest
 
-from behavesim.differing import differing, is_bookkeeping, named_keys, short_names
+from behavesim.tracking.differing import differing, is_bookkeeping, named_keys, short_names
 
 LR = {"optim.lr": "0.1", "optim.optimizer.lr": "0.1", "seed": "0"}
 

@@ -8,9 +8,10 @@ import yaml
 from lightning.pytorch.loggers import Logger, MLFlowLogger
 from matplotlib.figure import Figure
 
-from behavesim import lifetime, runs
-from behavesim.exported import record_exported
+from behavesim.processes import lifetime
 from behavesim.redact import clean
+from behavesim.tracking import runs
+from behavesim.tracking.exported import record_exported
 
 
 def open_run(

@@ -11,7 +11,15 @@ import psutil
 import pytest
 
 from behavesim.errors import UserError
-from behavesim.lifetime import TERMINATED, described, identity, is_dead, undisturbed, unwinding, was_told_to_end
+from behavesim.processes.lifetime import (
+    TERMINATED,
+    described,
+    identity,
+    is_dead,
+    undisturbed,
+    unwinding,
+    was_told_to_end,
+)
 
 
 def test_this_process_lives():

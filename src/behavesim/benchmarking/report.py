@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from omegaconf import DictConfig
 
 from behavesim import build
-from behavesim.benchmarking import Measured
+from behavesim.benchmarking.measuring import Measured
 from behavesim.data.datamodule import EVALUATION_FACTOR, TweetDataModule
 from behavesim.log import log, table_text
 from behavesim.machine import machine, versions

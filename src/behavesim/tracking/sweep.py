@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
-from behavesim import runs
 from behavesim.redact import clean
+from behavesim.tracking import runs
 
 INFINITE = 1e300  # MLflow's database keeps infinity as the largest number
 

@@ -10,9 +10,9 @@ from filelock import FileLock
 from mlflow.entities import Param, Run
 from mlflow.tracking import MlflowClient
 
-from behavesim import lifetime
-from behavesim.differing import is_bookkeeping
+from behavesim.processes import lifetime
 from behavesim.redact import clean
+from behavesim.tracking.differing import is_bookkeeping
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 PARENT, ERROR, PROCESS = "mlflow.parentRunId", "error", "process"

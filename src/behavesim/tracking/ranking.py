@@ -12,10 +12,10 @@ import polars as pl
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from behavesim.differing import differing, named_keys
 from behavesim.errors import UserError
-from behavesim.exported import HELD_OUT, PREFIX, VALIDATION, exported_metrics
-from behavesim.runs import bury
+from behavesim.tracking.differing import differing, named_keys
+from behavesim.tracking.exported import HELD_OUT, PREFIX, VALIDATION, exported_metrics
+from behavesim.tracking.runs import bury
 
 SQLITE = "sqlite:///"
 PAGE = 1000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from behavesim.ranks import is_main, started_together
+from behavesim.processes.ranks import is_main, started_together
 
 NAMES = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_PROCID", "SLURM_NTASKS")
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from behavesim import ranking
 from behavesim.errors import UserError
-from behavesim.exported import record_exported
-from behavesim.ranking import lower_is_better, rank_runs
+from behavesim.tracking import ranking
+from behavesim.tracking.exported import record_exported
+from behavesim.tracking.ranking import lower_is_better, rank_runs
 
 MONITOR = {"callbacks.checkpoint.monitor": "val/rmsle", "callbacks.checkpoint.mode": "min"}
 START = 1_700_000_000_000  # milliseconds

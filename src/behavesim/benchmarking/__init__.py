@@ -1,0 +1,1 @@
+"""How fast a model is: what `benchmark` measures, and how it says so."""
