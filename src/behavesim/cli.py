@@ -20,7 +20,8 @@ from behavesim import sweep
 from behavesim.config import unknown_key, validate
 from behavesim.errors import UserError
 from behavesim.log import only_errors
-from behavesim.processes.lifetime import INTERRUPTED, unwinding
+from behavesim.processes.jobs import SWEEP_VARIABLE
+from behavesim.processes.lifetime import INTERRUPTED, end_with, unwinding
 from behavesim.processes.ranks import is_main, started_together
 
 PACKAGE = Path(__file__).parent
@@ -47,6 +48,8 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
             _end_quietly()
 
     def main() -> None:
+        if SWEEP_VARIABLE in os.environ:
+            end_with(os.environ[SWEEP_VARIABLE])
         sys.argv[1:] = implied_overrides(name, sys.argv[1:])
         # Hydra prints a short form of its errors and exits with 1; with this it raises, and we say what was wrong.
         full_error = os.environ.get("HYDRA_FULL_ERROR")

@@ -138,8 +138,9 @@ def test_a_run_that_is_terminated_is_marked_killed(here, train_tiny, database, r
 def test_runs_of_dead_processes_are_marked_killed_by_the_next_one(client, database):
     uri = database[0].partition("=")[2]
     experiment = client.create_experiment("dead")
-    host, number, start = lifetime.identity().split()
-    tags = {"dead": f"{host} {number} {int(start) - 1000}", "elsewhere": f"other {number} 1", "unknown": ""}
+    host, number, start, *namespace = lifetime.identity().split()
+    dead = " ".join([host, number, str(int(start) - 1000), *namespace])
+    tags = {"dead": dead, "elsewhere": f"other {number} 1", "unknown": ""}
     for name, process in tags.items():
         client.create_run(experiment, run_name=name, tags={"process": process})
     open_run(tracking_uri=uri, experiment_name="dead", run_name="next", config={}, overrides=[], resume=False)

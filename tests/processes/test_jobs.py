@@ -47,6 +47,25 @@ def test_a_job_that_the_kernel_killed_says_so(conduct):
     assert ended.error == "killed by SIGKILL, as for want of memory"
 
 
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("error in process 1: seed: found x", "seed: found x"),
+        (
+            "[rank1]: Traceback (most recent call last):\\n[rank1]: ValueError: first\\n[rank1]: RuntimeError: last\\n"
+            "[rank0]:[W ProcessGroup] closed\\n[rank0]: torch.distributed.DistBackendError: closed by peer",
+            "RuntimeError: last",
+        ),
+        ("KeyError: 1", "KeyError: 1"),
+        ("the RuntimeError that was", "killed by SIGKILL, as for want of memory"),
+    ],
+)
+def test_a_job_that_was_killed_for_one_of_its_processes_says_why(conduct, said, error):
+    """As Lightning does with the main process when another one fails."""
+    [ended] = conduct(f"import os; print('{said}', flush=True); os.kill(os.getpid(), 9)").values()
+    assert ended.error == error
+
+
 def test_the_error_is_found_before_what_others_say_last(conduct):
     text = "print('RuntimeError: out of memory\\nFor debugging, see there'); raise SystemExit(1)"
     assert conduct(text)[0].error == "RuntimeError: out of memory"
@@ -93,6 +112,34 @@ def test_an_interruption_ends_running_jobs_and_what_they_started(conduct, tmp_pa
         time.sleep(0.05)
 
 
+def test_an_interruption_leaves_what_has_ended_as_it_ended(conduct, tmp_path):
+    """Also what comes to its end while it is told to."""
+    patient = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); "
+    patient += f"open({str(tmp_path / 'ready')!r}, 'w').close(); time.sleep(60)"
+    before = set(psutil.Process().children())
+
+    def zombies():
+        return [child.status() for child in set(psutil.Process().children()) - before].count(psutil.STATUS_ZOMBIE)
+
+    def interrupt(job):
+        until = time.monotonic() + 20
+        while job.number == 3 and not ((tmp_path / "ready").exists() and zombies() == 2):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        if job.number == 3:  # before anyone looked at the first two
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        conduct("print(1)", "1 / 0", patient, SLEEP, at_a_time=4, started=interrupt)
+    found = {number: (what.error, what.killed) for number, what in conduct.ended.items()}
+    assert found == {
+        0: (None, False),
+        1: ("ZeroDivisionError: division by zero", False),
+        2: (None, False),
+        3: (INTERRUPTED, True),
+    }
+
+
 def is_alive(number):
     return psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
 
@@ -122,7 +169,22 @@ def test_a_job_knows_no_ranks_of_the_process_that_starts_it():
         "TORCHELASTIC_RUN_ID": "a",
         "HYDRA_FULL_ERROR": "1",
     }
-    found = job_environment({**mine, "HOME": "/home/me", "CUDA_VISIBLE_DEVICES": "1"}, at_a_time=2)
-    assert found.keys() == {"HOME", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
-    assert "OMP_NUM_THREADS" not in job_environment({}, at_a_time=1)
-    assert job_environment({"OMP_NUM_THREADS": "7"}, at_a_time=2)["OMP_NUM_THREADS"] == "7"
+    found = job_environment({**mine, "HOME": "/home/me", "CUDA_VISIBLE_DEVICES": "1"}, at_a_time=2, processes=1)
+    assert found.keys() == {
+        "HOME",
+        "CUDA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+        "PYTHONUNBUFFERED",
+        "BEHAVESIM_SWEEP",
+    }
+
+
+def test_jobs_that_run_at_once_share_the_cores(monkeypatch):
+    monkeypatch.setattr("behavesim.processes.jobs.cores", lambda: 12)
+
+    def threads(at_a_time, processes, **environment):
+        return job_environment(environment, at_a_time, processes).get("OMP_NUM_THREADS")
+
+    assert [threads(2, 1), threads(2, 3), threads(9, 4)] == ["6", "2", "1"]
+    assert threads(1, 2) is None  # Lightning shares them out among the processes of a job that is alone
+    assert threads(2, 1, OMP_NUM_THREADS="7") == "7"

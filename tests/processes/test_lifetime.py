@@ -34,8 +34,14 @@ def test_a_process_that_has_ended_is_dead():
 
 
 def test_an_id_that_was_given_out_again_is_another_process():
-    host, number, start = identity().split()
-    assert is_dead(f"{host} {number} {int(start) - 1000}")
+    host, number, start, *namespace = identity().split()
+    assert is_dead(" ".join([host, number, str(int(start) - 1000), *namespace]))
+    assert is_dead(f"{host} {number} {int(start) - 1000}")  # as identities were before they named a namespace
+
+
+def test_a_process_of_another_container_is_not_told_to_be_dead():
+    host, number, start, *_ = identity().split()
+    assert not is_dead(f"{host} {number} {int(start) - 1000} 1")
 
 
 @pytest.mark.parametrize("named", ["", "elsewhere 1 1", "elsewhere", f"{socket.gethostname()} x y", "a b c d"])
@@ -68,6 +74,45 @@ def test_an_exit_that_lightning_makes_of_sigterm_keeps_its_code():
         raise lightnings
     assert error.value.code == TERMINATED
     assert not was_told_to_end(SystemExit(0))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_unwinds_as_sigterm_does(number):
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(SystemExit) as error, unwinding():
+        try:
+            os.kill(os.getpid(), number)
+        except SystemExit as told:
+            assert was_told_to_end(told)
+            with undisturbed():
+                os.kill(os.getpid(), signal.SIGHUP)
+            raise
+    assert error.value.code == 128 + number
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_under_nohup_a_closed_terminal_is_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with unwinding():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_watched_process_that_is_killed_is_followed():
+    says = "from behavesim.processes import lifetime; print(lifetime.identity(), flush=True); input()"
+    follows = "import sys, time; from behavesim.processes import lifetime; lifetime.WATCH_SECONDS = 0.1\n"
+    follows += "with lifetime.unwinding(): lifetime.end_with(sys.argv[1]); print('on', flush=True); time.sleep(60)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", says], **pipes) as first:
+        named = first.stdout.readline().strip()
+        with subprocess.Popen([sys.executable, "-c", follows, named], **pipes) as second:
+            assert second.stdout.readline() == "on\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                second.wait(0.5)
+            first.kill()
+            assert second.wait(20) == TERMINATED
 
 
 def ended_by(*errors):

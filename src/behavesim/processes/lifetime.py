@@ -4,8 +4,10 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -14,20 +16,24 @@ from behavesim.errors import UserError
 
 INTERRUPTED = 130  # exit codes, as shells have them
 TERMINATED = 143
+HUNG_UP = 129
 CLOCK_SECONDS = 5  # by which a process's start may seem to move when the clock is set
-_told = threading.Event()  # set by SIGTERM
+WATCH_SECONDS = 10  # between looks at the process that this one must not outlive
+_told = threading.Event()  # set by SIGTERM and SIGHUP
 
 
 def identity() -> str:
-    """Host, id and start of this process: ids are given out again, and hosts share databases."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+    """Host, id and start of this process, and the namespace of its id: hosts share databases, containers host names."""
+    start = f"{psutil.Process().create_time():.0f}"
+    return " ".join([socket.gethostname(), str(os.getpid()), start, *_namespace()])
 
 
 def is_dead(named: str) -> bool:
     """Whether the process of an `identity` has ended; False too where that cannot be told from here."""
-    host, _, rest = named.partition(" ")
-    number, _, start = rest.partition(" ")
+    host, number, start, *namespace = named.split(" ") if named.count(" ") > 1 else ("", "", "")
     if host != socket.gethostname() or not number.isdigit() or not start.isdigit():
+        return False
+    if namespace not in ([], _namespace()):  # none: of before they were noted
         return False
     try:
         process = psutil.Process(int(number))
@@ -38,9 +44,21 @@ def is_dead(named: str) -> bool:
         return False
 
 
+def end_with(named: str) -> None:
+    """See to it that this process is told to end, again and again, once the process of an `identity` has ended."""
+
+    def watch() -> None:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            if is_dead(named):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="watch").start()
+
+
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """Within the block SIGTERM raises `SystemExit`, so that what is open is closed; Python would just end.
+    """Within the block SIGTERM and SIGHUP raise `SystemExit`, so that what is open is closed; Python would just end.
 
     What is raised between any two steps may be lost, as in a destructor; Lightning then ends at the next batch by an
     exit of its own, with code 0.
@@ -49,11 +67,19 @@ def unwinding() -> Iterator[None]:
         yield
         return
 
-    def unwind(_number: int, _frame: FrameType | None) -> None:
+    def unwind(number: int, _frame: FrameType | None) -> None:
         _told.set()
-        raise SystemExit(TERMINATED)
+        raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, unwind)
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        """A terminal that closes: for whoever handles SIGTERM by now, as a trainer of several processes does."""
+        handler = signal.getsignal(signal.SIGTERM)
+        if callable(handler):
+            handler(number, frame)
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, unwind)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield
     except SystemExit as error:
@@ -62,7 +88,8 @@ def unwinding() -> Iterator[None]:
         raise
     finally:
         _told.clear()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -71,7 +98,9 @@ def undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    }
     try:
         yield
     finally:
@@ -84,7 +113,8 @@ def was_told_to_end(error: BaseException | None) -> bool:
 
     Lightning exits with 1 when it was interrupted: what came before an exit counts.
     """
-    while isinstance(error, SystemExit) and error.code not in (INTERRUPTED, TERMINATED) and not _told.is_set():
+    codes = (INTERRUPTED, TERMINATED, HUNG_UP)
+    while isinstance(error, SystemExit) and error.code not in codes and not _told.is_set():
         error = error.__cause__ or error.__context__
     return isinstance(error, (KeyboardInterrupt, SystemExit))
 
@@ -96,3 +126,10 @@ def described(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _namespace() -> list[str]:
+    """What tells the process ids of a container from those of the host and of other containers, where Linux says it."""
+    with suppress(OSError):
+        return [str(Path("/proc/self/ns/pid").stat().st_ino)]
+    return []
