@@ -25,6 +25,7 @@ from behavesim.models.trainable import frozen_digest
 from behavesim.processes.ranks import is_main
 from behavesim.tracking import training as tracking
 from behavesim.training.module import LikesModule
+from behavesim.training.termination import Termination
 
 # Arguments of the trainer that other nodes of the configuration decide.
 RESERVED = (
@@ -147,7 +148,7 @@ def trainer(cfg: DictConfig, *, callbacks: Sequence[lightning.Callback] = ()) ->
             precision=_precision(cfg.trainer),
             strategy=strategy,
             logger=False,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, Termination()],
             default_root_dir=cfg.paths.output,
             enable_model_summary=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),

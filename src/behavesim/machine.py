@@ -14,7 +14,7 @@ def cores() -> int:
 def machine() -> str:
     """Processor, cores, memory and system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{_processor()}, {cores()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+    return f"{_processor()}, {cores()} cores, {memory:.0f} GiB, {platform.system()}"
 
 
 def versions(*libraries: str) -> str:

@@ -118,9 +118,11 @@ def _impossible_processes(values: Mapping[str, Any]) -> Iterator[str]:
     def at(key: str) -> Any:
         return value_at(values, key)
 
-    alone = at("trainer.devices") in (1, "1", [0], None) and at("trainer.num_nodes") in (1, None)
+    devices = at("trainer.devices")
+    one = devices in (1, "1", None) or (isinstance(devices, list) and len(devices) == 1)
+    alone = one and at("trainer.num_nodes") in (1, None)
     if at("model") is None and not alone:
-        found = f"{at('trainer.devices')} with trainer.num_nodes={at('trainer.num_nodes')}"
+        found = f"{devices} with trainer.num_nodes={at('trainer.num_nodes')}"
         yield f"trainer.devices: found {found}; accepted: 1 with 1 node, training alone shares its work out"
     target, on_cpu = str(at("strategy._target_")), at("trainer.accelerator") == "cpu"
     fsdp, zero = target.endswith(".FsdpStrategy"), target.endswith(".ZeroStrategy")

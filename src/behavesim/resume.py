@@ -1,5 +1,6 @@
 """Going on with an earlier run: which checkpoint, and whether it belongs to what is asked for now."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from omegaconf import DictConfig
 
 from behavesim.errors import UserError
-from behavesim.folders import settle
+from behavesim.folders import replaced, settle
 from behavesim.processes.ranks import is_main
 from behavesim.training.module import LikesModule
 from behavesim.training.weights import read_state
+
+PATIENCE = 60  # seconds
 
 
 def checkpoint_path(cfg: DictConfig) -> Path | None:
@@ -26,11 +29,19 @@ def checkpoint_path(cfg: DictConfig) -> Path | None:
         return None
     folder = Path(cfg.paths.output) / "checkpoints"
     path = folder / "last.ckpt" if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
-    if is_main():
-        settle(path)  # a kill may have come while a new one took its place
+    _settled(path)
     if not path.exists():
         raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} does not exist; accepted: last, or a .ckpt file of a run")
     return path
+
+
+def _settled(path: Path) -> None:
+    """Bring back a checkpoint that a kill left half replaced: the main process does, the others wait for it."""
+    if is_main():
+        settle(path)
+    until = time.monotonic() + PATIENCE
+    while replaced(path).exists() and not path.exists() and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def check_fits(checkpoint: Path | None, module: LikesModule, trainer: lightning.Trainer) -> None:

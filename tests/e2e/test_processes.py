@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from behavesim.errors import UserError
+
+HERE = Path(__file__).parent
 
 # All training rows in one step, and nothing drawn: the global batch of two processes is that of one.
 WHOLE = (
@@ -198,7 +202,18 @@ def test_the_published_model_trains_on_a_gpu(here, sample_overrides):
         state = torch.load(next(last(here).rglob("*model_states.pt")), map_location="cpu", weights_only=True)
         assert state["global_step"] == steps
         assert "bfloat16" in str(state["ds_config"])
-    assert sum(path.stat().st_size for path in last(here).rglob("*") if path.is_file()) < 500 * 2**20
+    trained = sum(shape.numel() for group in state["param_shapes"] for shape in group.values())
+    assert trained < 20_000_000
+    assert sum(path.stat().st_size for path in last(here).rglob("*") if path.is_file()) < 16 * trained + 2**20
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_the_published_model_is_measured_on_a_gpu(here, main, sample_overrides):
+    arguments = ("model=git_llama2", "trainer=gpu", "steps=5", "warmup_steps=2", "run_name=fast", *sample_overrides)
+    assert main("benchmark", *arguments).code == 0
+    found = json.loads(Path("outputs/fast/benchmark.json").read_text())
+    assert found["training"]["tokens_per_second"] > 0 and 0 < found["training"]["mfu"] < 1
 
 
 def test_other_processes_and_another_strategy_do_not_go_on(tmp_path, train_together, train_tiny, monkeypatch):
@@ -223,7 +238,7 @@ def test_processes_that_are_started_together_need_a_name(monkeypatch, main, here
 
 def test_the_command_starts_its_processes(here, sizes, sample_overrides, database, runs_named):
     """`python -m behavesim.train trainer=ddp_zero1`: one name, one tracked run, one voice."""
-    job = ("trainer=ddp_zero1", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=3", "logger=mlflow")
+    job = ("trainer=ddp_zero1", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=5", "logger=mlflow")
     command = [sys.executable, "-m", "behavesim.train", *sizes, *sample_overrides, *database, *job]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
@@ -233,7 +248,7 @@ def test_the_command_starts_its_processes(here, sizes, sample_overrides, databas
     [run] = runs_named(folder.name)
     assert run.info.status == "FINISHED"
     assert run.data.params["trainer"] == "ddp_zero1" and run.data.params["strategy"] == "zero1"
-    assert "run/samples_per_second" not in run.data.metrics or run.data.metrics["run/samples_per_second"] > 0
+    assert run.data.metrics["run/samples_per_second"] > 0
     assert done.stdout.count("batches an epoch for 2 processes") == done.stdout.count("artifact ") == 1
     assert not [line for line in (done.stdout + done.stderr).splitlines() if "Warning" in line or "gcc" in line]
 
@@ -251,26 +266,42 @@ def test_torchrun_starts_them_too(here, sizes, sample_overrides):
 
 @SLOW
 def test_a_command_that_was_killed_goes_on(here, sizes, sample_overrides):
-    """`kill -9` of all processes of a job of ZeRO-2, wherever it stands, and the same command again."""
-    job = ("trainer=ddp_zero2", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=3", "logger=none")
-    often = ("run_name=a", "callbacks.last.every_n_steps=1", "trainer.precision=32-true")
+    """`kill -9` of all processes of a job of ZeRO-2, and the same command again."""
+    job = ("trainer=ddp_zero2", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2", "logger=none")
+    often = ("run_name=a", "callbacks.last.every_n_steps=2", "trainer.precision=32-true")
     command = [sys.executable, "-m", "behavesim.train", *sizes, *sample_overrides, *job, *often]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    for folder in ("whole", "killed"):
-        Path(folder).mkdir()
-    subprocess.run(command, cwd="whole", env=environment, capture_output=True, timeout=240, check=True)
-    running = subprocess.Popen(
-        command, cwd="killed", env=environment, start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    end = time.monotonic() + 120
-    while not last(Path("killed")).exists():
-        assert running.poll() is None and time.monotonic() < end
-        time.sleep(0.05)
-    time.sleep(1.5)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    assert not Path("killed/checkpoints").exists()
-    again = [*command, "ckpt_path=last"]
-    subprocess.run(again, cwd="killed", env=environment, capture_output=True, timeout=240, check=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    recorder = ("_target_=recorder.Recorder", f"path={here / 'steps'}", "kill_at=11")
+    kill = [f"+callbacks.recorder.{text}" for text in recorder]
+    for folder, extra, code in (("whole", [], 0), ("killed", kill, -9), ("killed", ["ckpt_path=last"], 0)):
+        Path(folder).mkdir(exist_ok=True)
+        quiet = {"cwd": folder, "env": environment, "capture_output": True, "timeout": 240}
+        assert subprocess.run([*command, *extra], **quiet).returncode == code
     for name in ("checkpoints/a/model.safetensors", "outputs/a/metrics.json"):
         assert Path("killed", name).read_bytes() == Path("whole", name).read_bytes(), name
+
+
+@SLOW
+@pytest.mark.parametrize("to_all", [False, True], ids=["one", "all"])
+def test_a_command_that_is_terminated_ends_its_processes(here, sizes, sample_overrides, database, runs_named, to_all):
+    job = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=10000", "logger=mlflow")
+    name = f"terminated_{to_all}"
+    command = [sys.executable, "-m", "behavesim.train", *sizes, *sample_overrides, *database, *job, f"run_name={name}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    process = subprocess.Popen(command, **quiet)
+    try:
+        end = time.monotonic() + 120
+        while not Path("outputs", name, "checkpoints/last.ckpt").exists():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        (os.killpg if to_all else os.kill)(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert not alive
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    [run] = runs_named(name)
+    assert (run.info.status, run.data.tags["error"]) == ("KILLED", "terminated")

@@ -23,6 +23,7 @@ from behavesim.data.split import SplitSettings
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets
+from behavesim.processes.ranks import is_main
 
 # Validation and test need no gradients: larger batches run faster.
 EVALUATION_FACTOR = 8
@@ -110,8 +111,9 @@ class TweetDataModule(lightning.LightningDataModule):
             yield self.encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), statistics)
 
     def remove_encoded(self) -> None:
-        """Delete the files of `encoded`, once nothing will be read from them or continued."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the files of `encoded`, once nothing will be read from them or continued; the main process does."""
+        if is_main():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @cached_property
     def digest(self) -> str:

@@ -166,10 +166,15 @@ def _composed(
         pad_id=facts.pad_id,
     )
     set_trainable(model, train)
-    words, answers = llm.get_input_embeddings(), llm.get_output_embeddings()
-    if not isinstance(model.head, TextHead) and answers is not None and answers.weight is not words.weight:
-        answers.requires_grad_(False)  # nothing reads it, so that it would wait for a gradient in vain
+    _freeze_unread(model)
     return model.train()  # published weights arrive in eval mode, in which dropout and checkpointing do nothing
+
+
+def _freeze_unread(model: GitModel) -> None:
+    """Freeze a vocabulary layer that no head reads: it would wait for a gradient in vain."""
+    words, answers = model.llm.get_input_embeddings(), model.llm.get_output_embeddings()
+    if not isinstance(model.head, TextHead) and answers is not None and answers.weight is not words.weight:
+        answers.requires_grad_(False)
 
 
 def _projector(name: str, width: int, hidden_size: int, tokens: int, heads: int) -> nn.Module:

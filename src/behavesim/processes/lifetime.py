@@ -82,8 +82,9 @@ def unwinding() -> Iterator[None]:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield
-    except SystemExit as error:
-        if _told.is_set() and not error.code:
+    except BaseException as error:
+        # What breaks once a process is told to end, such as a message to one that has ended already, is its end too.
+        if _told.is_set() and not (isinstance(error, SystemExit) and error.code):
             raise SystemExit(TERMINATED) from error
         raise
     finally:
@@ -116,7 +117,7 @@ def was_told_to_end(error: BaseException | None) -> bool:
     codes = (INTERRUPTED, TERMINATED, HUNG_UP)
     while isinstance(error, SystemExit) and error.code not in codes and not _told.is_set():
         error = error.__cause__ or error.__context__
-    return isinstance(error, (KeyboardInterrupt, SystemExit))
+    return _told.is_set() or isinstance(error, (KeyboardInterrupt, SystemExit))
 
 
 def described(error: BaseException) -> str:

@@ -11,6 +11,8 @@ INTERACTIVE = ("bash", "interactive")  # job names of a shell inside Slurm, whic
 
 def is_main() -> bool:
     """Whether this is the process that prints, tracks and exports; the only one of most jobs."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun may itself be started by Slurm, whose ranks are then of nodes
+        return os.environ.get("RANK", "0") == "0"
     ranks = [*RANKS, "SLURM_PROCID"] if _slurm_starts() else RANKS
     return all(os.environ.get(name, "0") in ("", "0") for name in ranks)
 

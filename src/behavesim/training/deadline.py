@@ -24,7 +24,7 @@ class Deadline(lightning.Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Stop behind the deadline."""
-        trainer.should_stop = trainer.should_stop or self._over(trainer)
+        trainer.should_stop = self._over(trainer) or trainer.should_stop  # all processes have to ask each other
 
     def on_predict_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Stop behind the deadline, as the end of the batches would: the trainer has no other way."""

@@ -53,7 +53,8 @@ def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with _whole(tensor):
             values = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
             if rank() == 0:
-                found[name] = values.detach().cpu().clone()
+                values = values.detach().cpu()
+                found[name] = values.clone() if is_shared(tensor) else values  # shares are taken apart again
     return found
 
 
