@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,10 +48,7 @@ class Sweep:
         log.info("job %d %s after %.0f s: %s", job.number, _status(ended).lower(), ended.seconds, said)
         self._write_table()
         if self.run is not None and ended.error is not None:
-            try:
-                self.run.end_job(job.name, job.overrides, ended.error, killed=ended.killed)
-            except Exception as error:  # the other jobs go on, even where MLflow does not answer
-                log.warning("warning: MLflow was not told of job %d: %s", job.number, lifetime.described(error))
+            self.run.end_job(job.name, job.overrides, ended.error, killed=ended.killed)
         return objective
 
     def end(self, error: BaseException | None) -> None:
@@ -65,7 +62,9 @@ class Sweep:
         for ended, _ in sorted(self.ended, key=_number):
             if ended.error is not None:
                 path = ended.job.folder / LOG
-                print(f"error: job {ended.job.number} ({_told(ended.job)}): {ended.error}; see {path}", file=sys.stderr)
+                with suppress(OSError):  # a terminal that has closed
+                    line = f"error: job {ended.job.number} ({_told(ended.job)}): {ended.error}; see {path}"
+                    print(line, file=sys.stderr)
         if self.run is None:
             return
         reason = f"{len(failed)} of {len(self.ended)} jobs failed" if failed else None

@@ -23,6 +23,7 @@ from behavesim import sweep
 from behavesim.log import quiet_libraries
 from behavesim.processes import jobs
 from behavesim.processes.lifetime import described
+from behavesim.redact import clean
 
 # What Hydra was told about the sweep is not for its jobs.
 OF_THE_SWEEP = ("hydra.mode", "hydra.run.", "hydra.sweep", "hydra.launcher", "hydra/launcher", "hydra/sweeper")
@@ -68,7 +69,7 @@ class SweepCallback(Callback):
         try:
             sweep.begin(Path(config.hydra.sweep.dir), _sweep_run(config))
         except Exception as error:
-            print(f"error: logger: found {config.logger.tracking_uri}: {described(error)}", file=sys.stderr)
+            print(f"error: {clean(described(error))}", file=sys.stderr)
             raise SystemExit(2) from error
 
 

@@ -1,7 +1,6 @@
 """Runs of MLflow, ranked by a metric."""
 
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +14,15 @@ from mlflow.tracking import MlflowClient
 from behavesim.errors import UserError
 from behavesim.tracking.differing import differing, named_keys
 from behavesim.tracking.exported import HELD_OUT, PREFIX, VALIDATION, exported_metrics
-from behavesim.tracking.runs import bury
+from behavesim.tracking.runs import ERROR, FINISHED, INFINITE, PARENT, SQLITE, bury, impatient, unusable
 
-SQLITE = "sqlite:///"
 PAGE = 1000
-FINISHED = "FINISHED"
-PARENT, NAME, OVERRIDES, ERROR = "mlflow.parentRunId", "mlflow.runName", "overrides", "error"
+OVERRIDES = "overrides"
 SPEED = "run/samples_per_second"
 # Other names are a baseline's or a single step's.
 SCORE = re.compile(r"(train|val|test|run)/(?P<name>\w+)")
 LOWER = ("loss", "rmse", "rmsle", "mae", "parse_failures", "padding_share", "data_wait_share", "peak_memory_gib")
 HIGHER = re.compile(r"spearman|bleu|rouge|cider|samples_per_second|tokens_per_second|mfu")
-INFINITE = 1e300  # MLflow's database keeps infinity as the largest number
 # The settings that decide on which tweets a run is scored.
 DATA = ("path", "sample.rows", "sample.seed", "on_bad_row", "split", "split_seed", "validation", "test")
 DATA_KEYS = tuple(f"data.{key}" for key in (*DATA, "validation_from", "test_from"))
@@ -76,15 +72,16 @@ def rank_runs(tracking_uri: str, *, experiment: str, metric: str, sweep: str | N
     """
     metric = metric.removeprefix(PREFIX)
     try:
-        client = _client(tracking_uri)
-        runs, sweeps = _apart(_runs(client, tracking_uri, experiment))
-        runs = _of_sweep(runs, sweeps, sweep)
-        lower = _lower(metric, runs)
-        values = {run.info.run_id: _value(client, run, metric) for run in runs}
+        with impatient():
+            client = _client(tracking_uri)
+            runs, sweeps = _apart(_runs(client, tracking_uri, experiment))
+            runs = _of_sweep(runs, sweeps, sweep)
+            lower = _lower(metric, runs)
+            values = {run.info.run_id: _value(client, run, metric) for run in runs}
     except UserError:
         raise
     except Exception as error:  # each kind of store raises its own
-        raise UserError(_unreadable(tracking_uri, str(error))) from error
+        raise unusable("tracking_uri", tracking_uri, error, "where training logs to") from error
     scored = [run for run in runs if values[run.info.run_id] is not None]
     scored.sort(key=lambda run: values[run.info.run_id] * (1 if lower else -1))
     rest = [run for run in runs if values[run.info.run_id] is None]
@@ -116,15 +113,7 @@ def _client(uri: str) -> MlflowClient:
             accepted = "a database that training logged to, as in the folder where it was started"
             raise UserError(f"tracking_uri: found {uri}, but there is no file {path}; accepted: {accepted}")
         return MlflowClient(SQLITE + str(path.absolute()))
-    # Whoever waits at a terminal wants to hear of a server that is down before MLflow's seven attempts have passed.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     return MlflowClient(uri)
-
-
-def _unreadable(uri: str, reason: str) -> str:
-    reason = "no server answers" if "Max retries exceeded" in reason else reason.strip().split("\n")[0]
-    line = f"tracking_uri: found {uri}: {reason}; accepted: where training logs to"
-    return re.sub(r"//[^/@\s]+@", "//", line)  # a password is for nobody to read
 
 
 def _runs(client: MlflowClient, uri: str, experiment: str) -> list[Run]:

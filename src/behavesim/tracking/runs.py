@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from filelock import FileLock
 from mlflow.entities import Param, Run
 from mlflow.tracking import MlflowClient
 
+from behavesim.errors import UserError
+from behavesim.log import log
 from behavesim.processes import lifetime
 from behavesim.redact import clean
 from behavesim.tracking.differing import is_bookkeeping
@@ -23,11 +26,57 @@ OBJECTIVE = "objective"  # the metric that a sweep minimises, of a job and, the 
 LONGEST_PARAM = 250
 PARAMS_A_REQUEST = 100  # as many as MLflow's servers take
 LONGEST_ERROR = 1000
+INFINITE = 1e300  # MLflow's database keeps infinity as the largest number
 SQLITE = "sqlite:///"
+ATTEMPTS = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Within the block a server that is down is given up within seconds, not after MLflow's seven attempts.
+
+    Whoever waits at a terminal wants to hear of it; `ATTEMPTS` in the environment has its way.
+    """
+    if ATTEMPTS in os.environ:
+        yield
+        return
+    os.environ[ATTEMPTS] = "2"
+    try:
+        yield
+    finally:
+        del os.environ[ATTEMPTS]
+
+
+@contextmanager
+def last_words(what: str) -> Iterator[None]:
+    """Tell MLflow something in the block; if it has gone that is one line, and the process ends as it would have."""
+    try:
+        with impatient():
+            yield
+    except Exception as error:
+        log.warning("warning: MLflow was not told of %s: %s", what, _reason(error))
+
+
+def unusable(place: str, uri: str, error: Exception, accepted: str) -> UserError:
+    """What is said of a database or server that does not answer; a password is for nobody to read."""
+    return UserError(clean(f"{place}: found {uri}: {_reason(error)}; accepted: {accepted}"))
 
 
 def experiment(uri: str, name: str) -> tuple[MlflowClient, str]:
-    """The client and the experiment's id; a new database is created by one process at a time."""
+    """The client and the experiment's id; a new database is created by one process at a time.
+
+    Raises:
+        UserError: the database cannot be opened, or the server does not answer.
+    """
+    try:
+        with impatient():
+            return _experiment(uri, name)
+    except Exception as error:  # each kind of store raises its own
+        accepted = "sqlite:///FILE, or the address of an MLflow server that runs"
+        raise unusable("logger.tracking_uri", uri, error, accepted) from error
+
+
+def _experiment(uri: str, name: str) -> tuple[MlflowClient, str]:
     if not uri.startswith(SQLITE):
         client = MlflowClient(uri)
         return client, _find_or_create(client, name, None)
@@ -116,3 +165,8 @@ def _latest_run(client: MlflowClient, experiment_id: str, run_name: str) -> Run 
     quoted = run_name.replace("'", "")
     runs = client.search_runs([experiment_id], f"attributes.run_name = '{quoted}'", max_results=1)
     return runs[0] if runs else None
+
+
+def _reason(error: Exception) -> str:
+    text = clean(str(error)).strip()
+    return "no server answers" if "Max retries exceeded" in text else text.split("\n")[0] or type(error).__name__

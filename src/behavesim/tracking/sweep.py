@@ -10,11 +10,12 @@ from mlflow.entities import Run
 from behavesim.redact import clean
 from behavesim.tracking import runs
 
-INFINITE = 1e300  # MLflow's database keeps infinity as the largest number
-
 
 class SweepRun:
-    """The parent run. Jobs find its id in the environment, in this process and in those that it starts."""
+    """The parent run. Jobs find its id in the environment, in this process and in those that it starts.
+
+    To make one raises `UserError` where MLflow does not answer; the end of it, and of its jobs, is then a warning.
+    """
 
     def __init__(
         self, *, tracking_uri: str, experiment_name: str, run_name: str, overrides: Sequence[str], resume: bool
@@ -26,26 +27,29 @@ class SweepRun:
         os.environ[runs.PARENT_VARIABLE] = self.run_id
 
     def end_job(self, name: str, overrides: Sequence[str], error: str, *, killed: bool) -> None:
-        """Mark the run of a job that could not do so itself; make it, if the job did not come as far."""
-        found = self.client.search_runs([self.experiment_id], f"{self._children} and attributes.run_name = '{name}'")
-        for run in found or [self._made(name, overrides)]:
-            if runs.ERROR not in run.data.tags:
+        """End the run of a job that could not do so itself; make it, if the job did not come as far."""
+        with runs.last_words(f"the end of {name}"):
+            named = f"{self._children} and attributes.run_name = '{name}'"
+            found = self.client.search_runs([self.experiment_id], named, max_results=1)  # the latest
+            run = found[0] if found else self._made(name, overrides)
+            if run.info.status != runs.FINISHED and runs.ERROR not in run.data.tags:
                 runs.end_run(self.client, run.info.run_id, runs.KILLED if killed else runs.FAILED, error)
 
     def end(self, status: str, error: str | None, table: Path) -> None:
         """End the run with the best objective, and with the table of the jobs where there is one."""
         os.environ.pop(runs.PARENT_VARIABLE, None)
-        children = self.client.search_runs([self.experiment_id], self._children)
-        best = min(filter(_has_objective, children), key=_objective, default=None)
-        if best is not None:
-            self.client.log_metric(self.run_id, runs.OBJECTIVE, _objective(best))
-            self.client.set_tag(self.run_id, "best_run", best.info.run_name)
-        if table.is_file():
-            self.client.log_artifact(self.run_id, str(table))
-        if error is not None:
-            runs.end_run(self.client, self.run_id, status, error)
-        else:
-            self.client.set_terminated(self.run_id, status)
+        with runs.last_words("how the sweep ended"):
+            children = self.client.search_runs([self.experiment_id], self._children)
+            best = min(filter(_has_objective, children), key=_objective, default=None)
+            if best is not None:
+                self.client.log_metric(self.run_id, runs.OBJECTIVE, _objective(best))
+                self.client.set_tag(self.run_id, "best_run", best.info.run_name)
+            if table.is_file():
+                self.client.log_artifact(self.run_id, str(table))
+            if error is not None:
+                runs.end_run(self.client, self.run_id, status, error)
+            else:
+                self.client.set_terminated(self.run_id, status)
 
     @property
     def _children(self) -> str:
@@ -64,4 +68,4 @@ def _objective(run: Run) -> float:
 
 def _has_objective(run: Run) -> bool:
     value = run.data.metrics.get(runs.OBJECTIVE, math.inf)
-    return run.info.status == runs.FINISHED and math.isfinite(value) and abs(value) < INFINITE
+    return run.info.status == runs.FINISHED and math.isfinite(value) and abs(value) < runs.INFINITE

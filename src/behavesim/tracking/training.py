@@ -28,6 +28,9 @@ def open_run(
 
     Tags hold the overrides and the git commit; the configuration is logged as an artifact and, where values are short
     enough and say what is computed, as parameters, beside the `choices` of groups that it came from.
+
+    Raises:
+        UserError: the database cannot be opened, or the server does not answer.
     """
     uri = runs.absolute_uri(tracking_uri)
     client, experiment_id = runs.experiment(uri, experiment_name)
@@ -60,7 +63,7 @@ def mark_ended(logger: Logger | None, error: BaseException) -> None:
     """A run that did not reach its end must not stay RUNNING: it was killed, or it failed and says why."""
     if isinstance(logger, MLFlowLogger):
         status = runs.KILLED if lifetime.was_told_to_end(error) else runs.FAILED
-        with lifetime.undisturbed():
+        with lifetime.undisturbed(), runs.last_words("how this run ended"):
             runs.end_run(logger.experiment, logger.run_id, status, lifetime.described(error))
 
 
