@@ -71,5 +71,6 @@ def _rows_of(job):
 def test_processes_prepare_one_folder_once(source, job_of):
     job = job_of(source, source.parent / "made", rows=3)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        assert pool.map(_rows_of, [job] * 2, chunksize=1) == [30, 30]
+        found = pool.map_async(_rows_of, [job] * 2, chunksize=1)
+        assert found.get(timeout=120) == [30, 30]  # a pool waits for ever for a process that has ended
     assert not (source.parent / ".made.partial").exists()

@@ -161,6 +161,17 @@ def test_a_table_without_pictures(tmp_path, train_together, processes):
 
 
 @SLOW
+@pytest.mark.parametrize("trainer", ["ddp", "ddp_zero1", "ddp_zero3", "fsdp"])
+def test_two_nodes_are_as_two_processes_of_one(tmp_path, train_together, trainer):
+    settings = (f"trainer={trainer}", "trainer.precision=32-true", "trainer.max_steps=4")
+    folders = [train_together(tmp_path / str(nodes), *settings, nodes=nodes) for nodes in (1, 2)]
+    one, two = (load_file(folder / "checkpoints/a/model.safetensors") for folder in folders)
+    for name, values in one.items():  # a process that has a node for itself may take more threads
+        torch.testing.assert_close(two[name], values, rtol=TOLERANCE, atol=1e-5)
+    assert scores(folders[0]) == pytest.approx(scores(folders[1]), rel=TOLERANCE)
+
+
+@SLOW
 @pytest.mark.parametrize(
     ("trainer", "precision"),
     [

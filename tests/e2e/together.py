@@ -19,15 +19,16 @@ def forkserver():
     return context
 
 
-def run(context, folder, overrides, *, processes=2):
-    """Train in `folder` with as many processes; returns their exit codes."""
+def run(context, folder, overrides, *, processes=2, nodes=1):
+    """Train in `folder` with as many processes, on one node or a node each; returns their exit codes."""
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = [*overrides, "trainer.accelerator=cpu", f"trainer.devices={processes}"]
+    places = [f"trainer.devices={processes // nodes}", f"trainer.num_nodes={nodes}"]
+    arguments = [*overrides, "trainer.accelerator=cpu", *places]
     started = [
-        context.Process(target=_train, args=(rank, processes, port, folder, arguments), daemon=True)
+        context.Process(target=_train, args=(rank, processes, nodes, port, folder, arguments), daemon=True)
         for rank in range(processes)
     ]
     for process in started:
@@ -40,13 +41,15 @@ def run(context, folder, overrides, *, processes=2):
     return [process.exitcode for process in started]
 
 
-def _train(rank, processes, port, folder, overrides):
+def _train(rank, processes, nodes, port, folder, overrides):
     os.chdir(folder)
     log = (folder / f"log_{rank}").open("w")
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
     sys.path.insert(0, str(HERE))  # for callbacks of tests
-    places = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    here = processes // nodes
+    places = {"RANK": rank, "LOCAL_RANK": rank % here, "GROUP_RANK": rank // here}
+    places |= {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": here}
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "DS_ACCELERATOR": "cpu"}
     os.environ.update({name: str(value) for name, value in (places | where).items()})
     import torch
