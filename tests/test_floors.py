@@ -30,10 +30,10 @@ FLOORS = (
         "sweep",
         "benchmarking",
     },
-    {"cli", "train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark"},
+    {"apart", "cli", "train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark"},
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
-HYDRA = {"build", "cli", "train", "evaluate", "predict"}
+HYDRA = {"apart", "build", "cli", "train", "evaluate", "predict"}
 MLFLOW = {"tracking"}
 LIGHT = {"errors", "log", "config", "nodes", "pairs", "schema", "machine", "redact", "processes", "sweep"}
 HEAVY = {"torch", "lightning", "hydra", "mlflow", "transformers", "polars", "numpy"}

@@ -9,20 +9,17 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from behavesim import sweep
+from behavesim import apart, sweep
 from behavesim.config import unknown_key, validate
 from behavesim.errors import UserError
-from behavesim.log import only_errors
 from behavesim.processes.jobs import SWEEP_VARIABLE
 from behavesim.processes.lifetime import INTERRUPTED, end_with, unwinding
-from behavesim.processes.ranks import is_main, started_together
+from behavesim.processes.ranks import is_main
 
 PACKAGE = Path(__file__).parent
 # The wheel carries conf/ inside the package; a checkout has it beside src/.
@@ -38,9 +35,10 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
 
     def task(cfg: DictConfig) -> Any:
         try:
-            _tell_jobs_apart(cfg)
+            apart.tell_jobs_apart(cfg)
             check(name, cfg)
-            _share_name(cfg)
+            apart.check_processes(cfg)
+            apart.share_name(cfg)
             return run(cfg)
         except UserError as error:
             _fail(str(error))
@@ -62,6 +60,8 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
+        except UserError as error:  # of a sweep
+            _fail(str(error))
         except (HydraException, OmegaConfBaseException) as error:
             if full_error == "1":
                 raise
@@ -97,32 +97,6 @@ def check(name: str, cfg: DictConfig) -> None:
     validate(name, values)
 
 
-def _tell_jobs_apart(cfg: DictConfig) -> None:
-    """Give each job of a multirun its own name, outputs and artifact: all of them share the sweep's `run_name`."""
-    job = HydraConfig.get()
-    if job.mode == RunMode.MULTIRUN:
-        cfg.run_name = f"{cfg.run_name}_{job.job.num}"
-        cfg.paths.output = job.runtime.output_dir
-
-
-def _share_name(cfg: DictConfig) -> None:
-    """Give all processes of a job one `run_name`; all but the main one fall silent.
-
-    Lightning starts further processes with the arguments of this one, and a default name is a moment of the clock.
-
-    Raises:
-        UserError: the processes were started from outside, each with a name of its own.
-    """
-    if not is_main():
-        only_errors()
-    if any(argument.startswith("run_name=") for argument in sys.argv[1:]):
-        return
-    if started_together():
-        raise UserError("run_name: found none for processes that were started together; accepted: run_name=NAME")
-    if HydraConfig.get().mode == RunMode.RUN:
-        sys.argv.append(f"run_name={cfg.run_name}")
-
-
 def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
     """`data.path=FILE` alone means `data=tweets` in training, whose default is the sample; odd values are quoted."""
     has_path = any(argument.startswith("data.path=") for argument in arguments)
@@ -148,11 +122,14 @@ def _quoted(argument: str) -> str:
 
 def _first_choice(argument: str) -> str:
     """An override of a sweep with the first of its values; any other as it is."""
+    sweeps = bool({"-m", "--multirun"} & set(sys.argv))
+    if sweeps and argument == "ckpt_path=last":
+        return "ckpt_path=null"  # a matter of each job's folder
     try:
         override = OverridesParser.create().parse_override(argument)
     except HydraException:
         return argument
-    if not override.is_sweep_override() or not {"-m", "--multirun"} & set(sys.argv):
+    if not override.is_sweep_override() or not sweeps:
         return argument
     if override.is_interval_sweep():
         return f"{override.get_key_element()}={override.value().start}"

@@ -50,6 +50,15 @@ def unknown_key(key: str, accepted: list[str]) -> str:
     return f"{key}: no such key; {hint}accepted: {', '.join(sorted(accepted))}"
 
 
+def has_last(output: str) -> bool:
+    """Whether a run can go on that writes to this folder, even if a kill came while its checkpoint was replaced."""
+    return _last(output).exists() or folders.replaced(_last(output)).exists()
+
+
+def _last(output: str) -> Path:
+    return Path(output) / "checkpoints" / "last.ckpt"
+
+
 def _line(values: Mapping[str, Any], schema: type[Node], problem: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in problem["loc"] if part in _path_parts(values, problem["loc"]))
     if problem["type"] == "extra_forbidden":
@@ -115,10 +124,10 @@ def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
     kept = [value_at(values, key) for key in ("paths.data", "paths.output", "paths.checkpoints", "ckpt", "reference")]
     if isinstance(folder, str) and not _replaceable(Path(folder), [Path(str(path)) for path in kept if path]):
         yield f"{replaced}: found {folder}, which holds other things; accepted: a folder for this export alone"
-    if value_at(values, "ckpt_path") == "last":
-        last = Path(str(value_at(values, "paths.output"))) / "checkpoints" / "last.ckpt"
-        if not last.exists() and not folders.replaced(last).exists():
-            yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
+    output = str(value_at(values, "paths.output"))
+    if value_at(values, "ckpt_path") == "last" and not has_last(output):
+        last = _last(output)
+        yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
 
 
 def _absent_table(key: str, path: Path, accepted: str) -> Iterator[str]:

@@ -13,13 +13,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from behavesim import sweep
+from behavesim.config import has_last
+from behavesim.errors import UserError
 from behavesim.log import quiet_libraries
 from behavesim.processes import jobs
 from behavesim.processes.lifetime import described
@@ -84,11 +85,12 @@ class ProcessLauncher(Launcher):
         self.n_jobs = n_jobs
         self.config = DictConfig({})
         self.context: HydraContext | None = None
+        self.artifacts: dict[str, int] = {}  # the jobs of the sweep by the folders that they export to
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook; the task function belongs to this process, and stays unused."""
         if self.n_jobs < 1:
-            raise HydraException(f"hydra.launcher.n_jobs: found {self.n_jobs}; accepted: 1 or more")
+            raise UserError(f"hydra.launcher.n_jobs: found {self.n_jobs}; accepted: 1 or more")
         self.config, self.context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -96,10 +98,8 @@ class ProcessLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         configs = [self._config(number, list(words)) for number, words in enumerate(job_overrides, initial_job_idx)]
-        places = {cfg.get("export_dir") or number for number, cfg in enumerate(configs)}
-        if len(places) < len(configs):
-            found = f"found {configs[0].export_dir} for several jobs"
-            raise HydraException(f"export_dir: {found}; accepted: a folder for each, such as models/${{run_name}}")
+        for cfg in configs:
+            self._check_apart(cfg)
         batch = [self._job(cfg, list(words)) for cfg, words in zip(configs, job_overrides, strict=True)]
         returns = {job.number: _returned(cfg) for job, cfg in zip(batch, configs, strict=True)}
         conducted = sweep.current() or sweep.Sweep(Path(self.config.hydra.sweep.dir), None)
@@ -122,17 +122,45 @@ class ProcessLauncher(Launcher):
             cfg.paths.output = str(Path(self.config.hydra.sweep.dir) / str(cfg.hydra.sweep.subdir))
         return cfg
 
+    def _check_apart(self, cfg: DictConfig) -> None:
+        """A search launches its jobs in batches; those of all of them export to folders of their own."""
+        place, number = cfg.get("export_dir"), cfg.hydra.job.num
+        if place is not None and self.artifacts.setdefault(place, number) != number:
+            found = f"found {place} for several jobs"
+            raise UserError(f"export_dir: {found}; accepted: a folder for each, such as models/${{run_name}}")
+
     def _job(self, cfg: DictConfig, overrides: list[str]) -> jobs.Job:
         task, hydra = self.config.hydra.overrides.task, self.config.hydra.overrides.hydra
         fixed = {_key(word) for word in _parsed(task) if not word.is_sweep_override()}
         told = [text for text, word in zip(overrides, _parsed(overrides), strict=True) if _key(word) not in fixed]
-        number = cfg.hydra.job.num
-        command = [sys.executable, "-m", f"behavesim.{cfg.hydra.job.name}"]
-        command += [text for text in overrides if not text.startswith(("run_name=", "paths.output="))]
+        number, left_out = cfg.hydra.job.num, ("run_name=", "paths.output=", *_begun(cfg, told))
+        command = [sys.executable, "-m", f"behavesim.{cfg.hydra.job.config_name}"]
+        command += [text for text in overrides if not text.startswith(left_out)]
         command += [text for text in hydra if not text.lstrip("+~").startswith(OF_THE_SWEEP)]
         command += [f"run_name={_quoted(cfg.run_name)}", f"paths.output={_quoted(cfg.paths.output)}"]
         command += ["hydra.mode=RUN", f"hydra.job.num={number}", f"hydra.job.id={number}"]
-        return jobs.Job(number, cfg.run_name, command, Path(cfg.paths.output), told)
+        devices = OmegaConf.select(cfg, "trainer.devices")
+        processes = devices if isinstance(devices, int) and devices > 1 else 1
+        return jobs.Job(number, cfg.run_name, command, Path(cfg.paths.output), told, processes)
+
+
+def _begun(cfg: DictConfig, told: Sequence[str]) -> tuple[str, ...]:
+    """Overrides that are not for a job of a sweep that goes on: it begins if it was not begun.
+
+    Raises:
+        UserError: the job of that number had other settings.
+    """
+    if cfg.get("ckpt_path") != "last":
+        return ()
+    if not has_last(cfg.paths.output):
+        return ("ckpt_path=",)
+    earlier = Path(cfg.paths.output) / ".hydra" / "overrides.yaml"
+    had = list(OmegaConf.load(earlier)) if earlier.is_file() else told
+    other = [text for text in told if text not in had]
+    if other:
+        accepted = "the values of the sweep that goes on, in their order"
+        raise UserError(f"ckpt_path: found last with {other[0]}, which {earlier} has not; accepted: {accepted}")
+    return ()
 
 
 def _returned(cfg: DictConfig) -> Returned:
