@@ -18,6 +18,8 @@ import polars as pl
 import pytest
 import yaml
 
+from behavesim.tracking.sweep import SweepRun
+
 PATIENCE = 60  # seconds, for a page on a busy machine
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 CHROMIUM = (
@@ -44,29 +46,25 @@ def ended(command, **options):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, train_tiny, database, client):
-    """A sweep of three jobs as MLflow holds it: two have finished, one failed."""
+    """A sweep of three jobs as MLflow holds it: two have finished, one failed before it had a run of its own."""
     folder, rates = tmp_path_factory.mktemp("sweep"), ("0.001", "0.003")
-    place = [*database, "logger=mlflow", "logger.experiment_name=page"]
+    place, uri = [*database, "logger=mlflow", "logger.experiment_name=page"], database[0].partition("=")[2]
+    own = {"tracking_uri": uri, "experiment_name": "page", "run_name": "hunt", "resume": False}
+    parent = SweepRun(**own, overrides=["optim.lr=0.001,0.003,0.01"])
     for number, rate in enumerate(rates):
         paths = [f"paths.output={folder / str(number)}", f"export_dir={folder / f'artifact_{number}'}"]
         train_tiny(*place, *paths, f"run_name=hunt_{number}", f"optim.lr={rate}")
-    experiment = client.get_experiment_by_name("page").experiment_id
-    parent = client.create_run(experiment, run_name="hunt").info.run_id
-    broken = client.create_run(experiment, tags={"error": "no space left"}, run_name="hunt_2").info.run_id
-    children = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])} | {"hunt_2": broken}
-    del children["hunt"]
-    for run_id in children.values():
-        client.set_tag(run_id, "mlflow.parentRunId", parent)
-    for run_id in (broken, parent):
-        client.set_terminated(run_id, "FAILED")
+    parent.end_job("hunt_2", ["optim.lr=0.01"], "no space left", killed=False)
+    parent.end("FAILED", "1 of 3 jobs failed", folder / "jobs.csv")
+    found = client.search_runs([parent.experiment_id], f"run_id != '{parent.run_id}'")
     names = {
         "name": "hunt",
-        "children": children,
+        "children": {run.info.run_name: run.info.run_id for run in found},
         "finished": ["hunt_0", "hunt_1"],
         "failed": "hunt_2",
         "error": "no space left",
     }
-    return SimpleNamespace(uri=database[0].partition("=")[2], experiment=experiment, rates=rates, **names)
+    return SimpleNamespace(uri=uri, experiment=parent.experiment_id, rates=rates, **names)
 
 
 @pytest.fixture(scope="module")
