@@ -46,8 +46,7 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
             _end_quietly()
 
     def main() -> None:
-        if SWEEP_VARIABLE in os.environ:
-            end_with(os.environ[SWEEP_VARIABLE])
+        end_with(os.environ.get(SWEEP_VARIABLE, ""))
         sys.argv[1:] = implied_overrides(name, sys.argv[1:])
         # Hydra prints a short form of its errors and exits with 1; with this it raises, and we say what was wrong.
         full_error = os.environ.get("HYDRA_FULL_ERROR")
@@ -65,8 +64,7 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
         except (HydraException, OmegaConfBaseException) as error:
             if full_error == "1":
                 raise
-            written = [_first_choice(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
-            _fail("\n".join(override_problems(name, written)) or _first_line(error))
+            _fail(_explained(name, error))
 
     return main
 
@@ -118,6 +116,12 @@ def _quoted(argument: str) -> str:
     except HydraException:
         escaped = value.replace("\\'", "\\\\'").replace("'", "\\'")
         return f"{key}='{escaped}'"
+
+
+def _explained(name: str, error: Exception) -> str:
+    """What is wrong with the arguments that Hydra could not compose, or else its own words."""
+    written = [_first_choice(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
+    return "\n".join(override_problems(name, written)) or _first_line(error)
 
 
 def _first_choice(argument: str) -> str:

@@ -45,7 +45,10 @@ def is_dead(named: str) -> bool:
 
 
 def end_with(named: str) -> None:
-    """See to it that this process is told to end, again and again, once the process of an `identity` has ended."""
+    """See to it that this process is told to end, again and again, once the process of an `identity` has ended.
+
+    Nobody is followed where that is empty, or names a process that cannot be seen from here.
+    """
 
     def watch() -> None:
         while True:
@@ -53,7 +56,8 @@ def end_with(named: str) -> None:
             if is_dead(named):
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True, name="watch").start()
+    if named:
+        threading.Thread(target=watch, daemon=True, name="watch").start()
 
 
 @contextmanager
