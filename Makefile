@@ -1,6 +1,9 @@
 # `make` alone lists the targets. Another interpreter: make setup PYTHON=python3.12
 PYTHON ?= python3
 PORT ?= 5000
+JOBS ?= 2
+# The tests of a file stay together: they share what its fixtures have made.
+PARALLEL = -n $(JOBS) --dist loadfile
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 SAMPLE := data/sample/tweets.csv
@@ -33,10 +36,10 @@ demo: setup ## Train on the built-in sample, predict, evaluate
 	@echo "tracking     make ui, then http://127.0.0.1:$(PORT)"
 
 test: setup ## Run the tests but the slow ones
-	$(RUN) pytest -m "not slow"
+	$(RUN) pytest $(PARALLEL) -m "not slow"
 
 test-all: setup ## Run every test
-	$(RUN) pytest
+	$(RUN) pytest $(PARALLEL)
 
 lint: setup ## Check style and format
 	$(BIN)/ruff check .
