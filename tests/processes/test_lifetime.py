@@ -76,8 +76,16 @@ def test_an_exit_that_lightning_makes_of_sigterm_keeps_its_code():
     assert not was_told_to_end(SystemExit(0))
 
 
+@pytest.fixture
+def with_a_terminal():
+    """Tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_closed_terminal_unwinds_as_sigterm_does(number):
+def test_a_closed_terminal_unwinds_as_sigterm_does(number, with_a_terminal):
     before = signal.getsignal(signal.SIGHUP)
     with pytest.raises(SystemExit) as error, unwinding():
         try:
