@@ -28,7 +28,7 @@ from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.models.llm import ids_of
 from behavesim.models.text_head import Answering
-from behavesim.models.trainable import part_of
+from behavesim.models.trainable import once, part_of
 
 CONFIG, WEIGHTS, BINS, FEATURES, SEEN, VERSIONS, TOKENIZER = (
     "config.yaml",
@@ -226,12 +226,8 @@ def stored_weights(model: GitModel, config: Mapping[str, Any]) -> dict[str, torc
     left_out = {name for name in frozen if published and part_of(name) in ("llm", "vision")}
     # Buffers of four-bit weights come with them.
     left_out |= {name for name in model.state_dict() if any(name.startswith(f"{weight}.") for weight in left_out)}
-    first: dict[int, str] = {}
-    return {
-        name: tensor
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if name not in left_out and first.setdefault(id(tensor), name) == name
-    }
+    state = model.state_dict(keep_vars=True)
+    return once({name: tensor for name, tensor in state.items() if name not in left_out})
 
 
 def _load_weights(model: GitModel, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:

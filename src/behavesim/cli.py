@@ -114,8 +114,13 @@ def _quoted(argument: str) -> str:
         OverridesParser.create().parse_override(argument)
         return argument
     except HydraException:
-        escaped = value.replace("\\'", "\\\\'").replace("'", "\\'")
-        return f"{key}='{escaped}'"
+        return f"{key}={in_quotes(value)}"
+
+
+def in_quotes(value: str) -> str:
+    """A value as Hydra's grammar reads it, whatever is in it."""
+    escaped = value.replace("\\'", "\\\\'").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _explained(name: str, error: Exception) -> str:

@@ -19,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from behavesim import sweep
+from behavesim.cli import in_quotes
 from behavesim.config import has_last
 from behavesim.errors import UserError
 from behavesim.log import quiet_libraries
@@ -137,7 +138,7 @@ class ProcessLauncher(Launcher):
         command = [sys.executable, "-m", f"behavesim.{cfg.hydra.job.config_name}"]
         command += [text for text in overrides if not text.startswith(left_out)]
         command += [text for text in hydra if not text.lstrip("+~").startswith(OF_THE_SWEEP)]
-        command += [f"run_name={_quoted(cfg.run_name)}", f"paths.output={_quoted(cfg.paths.output)}"]
+        command += [f"run_name={in_quotes(cfg.run_name)}", f"paths.output={in_quotes(cfg.paths.output)}"]
         command += ["hydra.mode=RUN", f"hydra.job.num={number}", f"hydra.job.id={number}"]
         devices = OmegaConf.select(cfg, "trainer.devices")
         processes = devices if isinstance(devices, int) and devices > 1 else 1
@@ -192,9 +193,3 @@ def _sweep_run(config: DictConfig) -> Any:
         overrides=list(config.hydra.overrides.task),
         resume=config.get("ckpt_path") is not None,
     )
-
-
-def _quoted(value: object) -> str:
-    """A value as Hydra's grammar reads it, whatever is in it."""
-    escaped = str(value).replace("\\'", "\\\\'").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -1,9 +1,9 @@
 """Which weights train."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 SAMPLED = 64  # values of a frozen weight that tell it from another
 PARTS = ("vision", "projector", "llm", "lora", "head")
@@ -38,6 +38,12 @@ def parameter_table(model: nn.Module) -> list[tuple[str, int, int]]:
         if sizes:
             rows.append((part, sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)))
     return rows
+
+
+def once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state of the parameters themselves (`keep_vars`) without repetitions: a tied matrix under its first name."""
+    first: dict[int, str] = {}
+    return {name: tensor for name, tensor in state.items() if first.setdefault(id(tensor), name) == name}
 
 
 def frozen_digest(model: nn.Module) -> str:

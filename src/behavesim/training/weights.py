@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from behavesim.models.trainable import once
 from behavesim.training.together import rank
 
 TAG = "checkpoint"  # Lightning's name of the state inside a folder of DeepSpeed
@@ -73,8 +74,7 @@ def _weights(path: Path) -> Mapping[str, Tensor]:
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
     """What a checkpoint of a `LikesModule` holds, in its places: a tied matrix under its first name alone."""
-    first = {id(tensor): name for name, tensor in reversed(module.state_dict(keep_vars=True).items())}
-    return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if first[id(tensor)] == name}
+    return once(module.state_dict(keep_vars=True))
 
 
 @contextmanager
