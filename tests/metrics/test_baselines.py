@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from behavesim.metrics.baselines import RAW_STRENGTH_FACTOR, account_mean, constant
+from behavesim.metrics.baselines import RAW_STRENGTH_FACTOR, account_mean, constant, rolling_mean
+from behavesim.metrics.estimates import LEVELS
+from behavesim.metrics.likes import likes_metrics
 
 
 def test_constant_by_hand():
@@ -29,6 +31,44 @@ def test_unseen_account_gets_the_constant():
     assert unseen.mean == pytest.approx(fallback.mean)
     assert unseen.logmean == pytest.approx(fallback.logmean)
     assert unseen.median == pytest.approx(fallback.median)
+    assert unseen.quantiles == pytest.approx(fallback.quantiles)
+
+
+def test_quantiles_of_the_constant_are_those_of_the_training_likes():
+    likes = np.arange(101)
+    estimates = constant(likes, 3)
+    assert estimates.quantiles == pytest.approx(np.tile(100 * np.array(LEVELS), (3, 1)))
+    assert likes_metrics(np.arange(3), estimates)["coverage_80"] == 0
+
+
+@pytest.mark.parametrize("rows", [2, 40])
+def test_quantiles_of_the_account_mean_hold_on_new_tweets(rows):
+    """Also where accounts are of few tweets, whose own level is hardly known."""
+    rng = np.random.default_rng(0)
+    accounts = np.repeat(np.arange(4000 // rows), rows)
+    level = rng.normal(5, 1, 4000 // rows)[accounts]
+    train, test = (np.expm1((level + rng.normal(0, 0.5, 4000)).clip(0)) for _ in range(2))
+    scores = likes_metrics(test, account_mean(accounts, train, accounts))
+    assert scores["coverage_80"] == pytest.approx(0.8, abs=0.1)
+
+
+def test_quantiles_of_the_account_mean_are_likes():
+    estimates = account_mean(["a", "a", "b"], np.array([0, 0, 10**6]), ["a", "b"])
+    assert (estimates.quantiles >= 0).all()
+    assert (np.diff(estimates.quantiles) >= 0).all()
+
+
+def test_the_rolling_mean_is_that_of_the_last_tweets():
+    train = np.array([0, 3, 15])
+    recent = [np.log1p([1.0, 7.0]), np.array([]), np.log1p([0.0, 0.0, 26.0]), []]
+    estimates = rolling_mean(recent, train)
+    assert estimates.mean == pytest.approx([4, 6, 26 / 3, 6])
+    assert estimates.logmean == pytest.approx([3, 3, 2, 3])
+    assert estimates.median == pytest.approx([4, 3, 0, 3])
+    assert estimates.quantiles is None
+    assert len(rolling_mean([], train)) == 0
+    with pytest.raises(ValueError, match=r"recent\[1\] must be finite and not negative: row 0 is -1.0"):
+        rolling_mean([[], [-1.0]], train)
 
 
 def test_small_account_shrinks_more_than_a_large_one():

@@ -2,14 +2,22 @@ import numpy as np
 import pytest
 
 from behavesim.metrics import bootstrap
-from behavesim.metrics.bootstrap import METRICS, paired_bootstrap
-from behavesim.metrics.likes import LikesEstimates, likes_metrics
+from behavesim.metrics.bootstrap import METRICS, confidence_interval, paired_bootstrap
+from behavesim.metrics.estimates import LEVELS, LikesEstimates
+from behavesim.metrics.likes import likes_metrics
+
+SPREAD = np.linspace(-1, 1, len(LEVELS))
+HIGHER = ("spearman", "r2", "r2_log", "coverage_80")
 
 
 def world(noise_a, noise_b, n=400):
+    """Likes and two guesses whose intervals are as wide as their noise; the worse one's are too narrow."""
     rng = np.random.default_rng(1)
     level = rng.normal(5, 1.5, n)
-    guesses = [LikesEstimates.point(np.exp(level + noise * rng.normal(size=n))) for noise in (noise_a, noise_b)]
+    guesses = []
+    for noise in (noise_a, noise_b):
+        log = level + noise * rng.normal(size=n)
+        guesses.append(LikesEstimates(*3 * [np.exp(log)], np.exp(log[:, None] + SPREAD * min(noise, 0.5))))
     return np.exp(level), *guesses
 
 
@@ -17,7 +25,7 @@ def world(noise_a, noise_b, n=400):
 def test_clear_gap_excludes_zero(metric):
     actual, worse, better = world(1.0, 0.3)
     result = paired_bootstrap(actual, worse, better, metric=metric, samples=500)
-    sign = -1 if metric == "spearman" else 1
+    sign = -1 if metric in HIGHER else 1
     expected = likes_metrics(actual, worse)[metric] - likes_metrics(actual, better)[metric]
     assert result.difference == pytest.approx(expected)
     assert result.low <= result.difference <= result.high
@@ -57,9 +65,25 @@ def test_same_seed_same_result():
 
 def test_chunks_stay_bounded_and_complete(monkeypatch):
     monkeypatch.setattr(bootstrap, "CHUNK_ELEMENTS", 1000)
-    sizes = [rows.shape for rows in bootstrap._resamples(300, 10, seed=0)]
-    assert sizes == [(3, 300)] * 3 + [(1, 300)]
-    assert [rows.shape for rows in bootstrap._resamples(5000, 2, seed=0)] == [(1, 5000)] * 2
+    shapes = [counts.shape for counts in bootstrap._resamples(np.arange(300), 10, seed=0)]
+    assert shapes == [(3, 300)] * 3 + [(1, 300)]
+    assert [counts.shape for counts in bootstrap._resamples(np.arange(5000), 2, seed=0)] == [(1, 5000)] * 2
+    in_four = [counts.shape for counts in bootstrap._resamples(np.arange(300) % 4, 10, seed=0)]
+    assert in_four == [(3, 4)] * 3 + [(1, 4)]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_counts_of_accounts_are_the_rows_that_they_stand_for(metric):
+    actual, guess, _ = world(0.5, 0.5, n=60)
+    cluster = np.arange(60) % 7
+    counts = np.array([3.0, 0, 1, 0, 2, 1, 0])
+    rows = np.repeat(np.arange(60), counts[cluster].astype(int))
+    got = bootstrap._statistic(actual, guess, metric, cluster)(counts[None])[0]
+    if metric == "rmse_winsorised":  # the cut is that of the table, not of each resample
+        cut = np.quantile(actual, 0.99)
+        guess = LikesEstimates.point(guess.mean.clip(max=cut))
+        actual, metric = actual.clip(max=cut), "rmse"
+    assert got == pytest.approx(likes_metrics(actual[rows], guess.take(rows))[metric])
 
 
 def test_interval_is_near_the_normal_one():
@@ -72,6 +96,39 @@ def test_interval_is_near_the_normal_one():
     assert (result.high - result.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_interval_of_a_metric_holds_it(metric):
+    actual, guess, _ = world(0.5, 0.5)
+    low, high = confidence_interval(actual, guess, metric=metric, samples=300)
+    assert low < likes_metrics(actual, guess)[metric] < high
+    assert (low, high) == confidence_interval(actual, guess, metric=metric, samples=300)
+
+
+def test_accounts_that_err_together_widen_the_interval():
+    rng = np.random.default_rng(3)
+    accounts = np.repeat([f"account {number}" for number in range(40)], 25)
+    error = np.repeat(rng.normal(size=40), 25) + 0.1 * rng.normal(size=1000)
+    actual = np.full(1000, 100.0)
+    guess = LikesEstimates.point(100 * np.exp(error))
+    widths = []
+    for clusters in (None, accounts):
+        low, high = confidence_interval(actual, guess, metric="rmsle", clusters=clusters)
+        widths.append(high - low)
+    assert widths[1] > 3 * widths[0]  # 25 rows an account: five times, were they all alike
+
+
+def test_accounts_of_one_row_each_are_rows():
+    actual, a, b = world(0.6, 0.5)
+    alone = np.array([f"{number:03}" for number in range(400)])
+    assert paired_bootstrap(actual, a, b, samples=50, clusters=alone) == paired_bootstrap(actual, a, b, samples=50)
+
+
+def test_a_single_account_says_nothing_of_others():
+    actual, guess, _ = world(0.5, 0.5)
+    low, high = confidence_interval(actual, guess, metric="mae", clusters=np.zeros(400), samples=20)
+    assert low == high == pytest.approx(likes_metrics(actual, guess)["mae"])
+
+
 def test_one_row_and_no_error_at_all():
     one = LikesEstimates.point(np.array([3.0]))
     assert paired_bootstrap(np.array([3]), one, one, metric="rmse", samples=10).p_value == 1
@@ -80,7 +137,8 @@ def test_one_row_and_no_error_at_all():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "bleu"}, "metric 'bleu' .* accepted: rmse, rmsle, mae, spearman"),
+        ({"metric": "bleu"}, "metric 'bleu' .* accepted: rmse, rmse_winsorised, rmsle, mae, .*, spearman"),
+        ({"clusters": np.ones(3)}, r"clusters must have shape \[2\], one of each row, got \[3\]"),
         ({"samples": 0}, "samples .* got 0"),
         ({"b": LikesEstimates.point(np.ones(3))}, "actual has 2 rows, the estimates have 3"),
     ],

@@ -1,19 +1,28 @@
-"""Is one model better than another, or was it the choice of test rows?"""
+"""Is one model better than another, or was it the choice of test rows? And how far does one score reach?"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from behavesim.metrics.likes import LikesEstimates, check_likes, codes, rank_correlation, row_errors
+from behavesim.metrics.distribution import crps, inside, width
+from behavesim.metrics.estimates import LikesEstimates, check_length, check_likes
+from behavesim.metrics.likes import row_errors, winsorised_errors
+from behavesim.metrics.ranks import codes, rank_correlations
 
-METRICS = ("rmse", "rmsle", "mae", "spearman")
-CHUNK_ELEMENTS = 2_000_000  # resampled rows held at once, 16 MB an array
+ROOTS = ("rmse", "rmse_winsorised", "rmsle")
+MEANS = ("mae", "crps", "crps_log", "coverage_80", "interval_80")
+SHARES = ("r2", "r2_log")
+METRICS = (*ROOTS, *MEANS, *SHARES, "spearman")
+CHUNK_ELEMENTS = 2_000_000  # numbers of a chunk of resamples, 16 MB an array
+
+Counts = np.ndarray  # [S, G], how often each cluster is in each of S resamples
+Statistic = Callable[[Counts], np.ndarray]  # -> a metric of each resample [S]
 
 
 @dataclass(frozen=True)
 class BootstrapResult:
-    """Metric of a minus metric of b, in the metric's unit; for the three errors a positive one says that b is better.
+    """Metric of a minus metric of b, in the metric's unit; for errors a positive one says that b is better.
 
     `low` and `high` bound 95 % of the resamples. `p_value` is two-sided: how often a resample reaches or crosses zero.
     """
@@ -30,49 +39,114 @@ def paired_bootstrap(
     b: LikesEstimates,
     *,
     metric: str = "rmsle",
+    clusters: np.ndarray | None = None,
     samples: int = 2000,
     seed: int = 0,
 ) -> BootstrapResult:
-    """Percentile bootstrap over the N test rows, both models on the same resampled rows.
+    """Percentile bootstrap over the N test rows, or over `clusters` of them, both models on the same resamples.
 
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; the p-value is
-    min(1, 2 (1 + resamples on the rarer side of zero) / (samples + 1)), which is never 0. Rows count as independent:
-    where few accounts own most rows, the true interval is wider. `metric` is one of `METRICS`.
+    min(1, 2 (1 + resamples on the rarer side of zero) / (samples + 1)), which is never 0. Tweets of one account
+    resemble each other: rows that are drawn one by one give intervals that are too narrow. With `clusters` [N], the
+    accounts, whole accounts are drawn with replacement (Cameron, Gelbach and Miller, Bootstrap-Based Improvements for
+    Inference with Clustered Errors, 2008, the pairs cluster bootstrap); a few dozen are needed for it to mean much.
+    `metric` is one of `METRICS`.
     ValueError for another metric, fewer than one sample, and whatever `likes_metrics` refuses.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is not known; accepted: {', '.join(METRICS)}")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
     actual = check_likes(actual, a)
     check_likes(actual, b)
-    difference = _difference(actual, a, b, metric)
-    observed = float(difference(np.arange(len(actual))[None])[0])
-    drawn = np.concatenate([difference(rows) for rows in _resamples(len(actual), samples, seed)])  # [samples]
+    cluster = _clusters(clusters, len(actual))
+    first, second = (_statistic(actual, each, metric, cluster) for each in (a, b))
+    once = np.ones((1, int(cluster.max()) + 1))
+    observed = float((first(once) - second(once))[0])
+    drawn = np.concatenate([first(counts) - second(counts) for counts in _resamples(cluster, samples, seed)])
     low, high = np.quantile(drawn, (0.025, 0.975))
     rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p_value = min(1.0, 2 * (1 + rarer) / (samples + 1))
     return BootstrapResult(observed, float(low), float(high), p_value)
 
 
-def _resamples(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers drawn with replacement, in chunks [S, n]."""
-    rng = np.random.default_rng(seed)
-    size = max(1, CHUNK_ELEMENTS // n)
+def confidence_interval(
+    actual: np.ndarray,
+    estimates: LikesEstimates,
+    *,
+    metric: str,
+    clusters: np.ndarray | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Bounds of 95 % of the resamples of one metric; arguments and errors as of `paired_bootstrap`."""
+    actual = check_likes(actual, estimates)
+    cluster = _clusters(clusters, len(actual))
+    statistic = _statistic(actual, estimates, metric, cluster)
+    drawn = np.concatenate([statistic(counts) for counts in _resamples(cluster, samples, seed)])
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _clusters(clusters: np.ndarray | None, rows: int) -> np.ndarray:
+    """The number of each row's cluster [N], from 0; without any every row is its own."""
+    return np.arange(rows) if clusters is None else codes(check_length("clusters", clusters, rows))
+
+
+def _resamples(cluster: np.ndarray, samples: int, seed: int) -> Iterator[Counts]:
+    """As many clusters as there are, drawn with replacement, in chunks of resamples."""
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    rng, groups = np.random.default_rng(seed), int(cluster.max()) + 1
+    size = max(1, CHUNK_ELEMENTS // len(cluster))
     for start in range(0, samples, size):
-        yield rng.integers(n, size=(min(size, samples - start), n))
+        chunk = min(size, samples - start)
+        drawn = rng.integers(groups, size=(chunk, groups)) + groups * np.arange(chunk)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=chunk * groups).reshape(chunk, groups).astype(np.float64)
 
 
-def _difference(
-    actual: np.ndarray, a: LikesEstimates, b: LikesEstimates, metric: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Row numbers [S, N] -> metric(a) - metric(b) [S]."""
+def _statistic(actual: np.ndarray, estimates: LikesEstimates, metric: str, cluster: np.ndarray) -> Statistic:
+    """The metric as a function of how often each cluster is drawn."""
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is not known; accepted: {', '.join(METRICS)}")
     if metric == "spearman":
-        truth, x, y = codes(actual), codes(a.logmean), codes(b.logmean)
-        return lambda rows: rank_correlation(truth[rows], x[rows]) - rank_correlation(truth[rows], y[rows])
-    errors_a, errors_b = row_errors(actual, a, metric), row_errors(actual, b, metric)
+        truth, guess = codes(actual), codes(estimates.logmean)
+        return lambda counts: rank_correlations(truth, guess, counts[:, cluster])
+    if metric in MEANS:
+        means = _means(cluster, _losses(actual, estimates, metric))
+        return lambda counts: means(counts)[:, 0]
+    errors = _errors(actual, estimates, metric)
+    scale = np.abs(errors).max() or 1.0  # so that no square overflows
+    if metric in ROOTS:
+        means = _means(cluster, (errors / scale) ** 2)
+        return lambda counts: scale * np.sqrt(means(counts)[:, 0])
+    deviation = np.log1p(actual) if metric == "r2_log" else actual
+    deviation = (deviation - deviation.mean()) / scale
+    means = _means(cluster, (errors / scale) ** 2, deviation, deviation**2)
+    return lambda counts: _r2(*means(counts).T)
+
+
+def _losses(actual: np.ndarray, estimates: LikesEstimates, metric: str) -> np.ndarray:
+    """What a metric of `MEANS` is the mean of: [N]."""
     if metric == "mae":
-        return lambda rows: np.abs(errors_a)[rows].mean(-1) - np.abs(errors_b)[rows].mean(-1)
-    scale = max(np.abs(errors_a).max(), np.abs(errors_b).max()) or 1.0  # so that no square overflows
-    squares_a, squares_b = (errors_a / scale) ** 2, (errors_b / scale) ** 2
-    return lambda rows: scale * (np.sqrt(squares_a[rows].mean(-1)) - np.sqrt(squares_b[rows].mean(-1)))
+        return np.abs(row_errors(actual, estimates, "mae"))
+    if metric in ("crps", "crps_log"):
+        return crps(actual, estimates, log=metric == "crps_log")
+    return width(estimates) if metric == "interval_80" else inside(actual, estimates)
+
+
+def _errors(actual: np.ndarray, estimates: LikesEstimates, metric: str) -> np.ndarray:
+    """Signed errors [N], of whose squares the metric is made."""
+    if metric == "rmse_winsorised":
+        return winsorised_errors(actual, estimates)
+    return row_errors(actual, estimates, "rmsle" if metric in ("rmsle", "r2_log") else "rmse")
+
+
+def _means(cluster: np.ndarray, *columns: np.ndarray) -> Callable[[Counts], np.ndarray]:
+    """Means [S, M] of M columns [N] over the rows of resamples: sums of clusters are enough, and they are few."""
+    sums = np.stack([np.bincount(cluster, column) for column in columns], axis=1)  # [G, M]
+    sizes = np.bincount(cluster).astype(np.float64)
+    return lambda counts: (counts @ sums) / (counts @ sizes)[:, None]
+
+
+def _r2(square: np.ndarray, deviation: np.ndarray, squared_deviation: np.ndarray) -> np.ndarray:
+    """1 - mean square error / variance of each resample [S]; 0.0 where all likes are the same."""
+    variance = squared_deviation - deviation**2
+    ratio = np.divide(square, variance, out=np.ones_like(variance), where=variance > 1e-12 * squared_deviation)
+    return 1 - ratio

@@ -1,63 +1,53 @@
-"""Likes, predicted and scored: for each score the estimate that it rewards."""
+"""Likes, scored: every metric reads the estimate that it rewards."""
 
 import math
-from dataclasses import dataclass, fields
-from typing import Self
+import sys
 
 import numpy as np
 
+from behavesim.metrics.distribution import crps, inside, width
+from behavesim.metrics.estimates import LEVELS, LikesEstimates, check_counts, check_length, check_likes
+from behavesim.metrics.ranks import correlation_within, rank_correlation
 
-@dataclass(frozen=True, eq=False)
-class LikesEstimates:
-    """Three point estimates for each of N tweets, in likes: float64 arrays [N].
+__all__ = ["LEVELS", "LikesEstimates", "check_counts", "check_likes", "likes_metrics", "row_errors"]
 
-    One number cannot serve every score: on skewed counts the mean lies far above the median.
-    ValueError when the arrays are not three one-dimensional ones of one length.
-    """
-
-    mean: np.ndarray
-    """E[likes], which RMSE rewards."""
-    logmean: np.ndarray
-    """expm1(E[log1p likes]), which RMSE of log1p likes rewards."""
-    median: np.ndarray
-    """The median, which MAE rewards."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, np.asarray(getattr(self, field.name), dtype=np.float64))
-        shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
-        if self.mean.ndim != 1 or len(set(shapes.values())) != 1:
-            raise ValueError(f"estimates must be three arrays of one shape [N], got {shapes}")
-
-    def __len__(self) -> int:
-        return len(self.mean)
-
-    @classmethod
-    def point(cls, values: np.ndarray) -> Self:
-        """One number for all three, as generated text gives it; `values` [N] in likes."""
-        return cls(values, values, values)
-
-    def take(self, rows: np.ndarray) -> Self:
-        """The estimates of some rows, by indices [K] or by a boolean mask [N]."""
-        rows = np.asarray(rows)
-        rows = rows if rows.dtype == bool else rows.astype(np.intp)  # an empty list would arrive as floats
-        return type(self)(self.mean[rows], self.logmean[rows], self.median[rows])
+CUT = 0.99  # the quantile of the likes at which `rmse_winsorised` cuts them
 
 
-def likes_metrics(actual: np.ndarray, estimates: LikesEstimates) -> dict[str, float]:
-    """RMSE, RMSE of log1p, MAE and Spearman's rank correlation over N tweets; `distinct` and `n` (ints).
+def likes_metrics(
+    actual: np.ndarray, estimates: LikesEstimates, accounts: np.ndarray | None = None
+) -> dict[str, float]:
+    """All metrics over N tweets; `actual` [N] in likes, `accounts` [N] the names of their accounts.
 
-    `actual` [N] in likes. `rmse` reads `estimates.mean`, `rmsle` and `spearman` read `logmean`, `mae` reads `median`.
-    `distinct` counts the whole numbers among the rounded means: a model that knows few answers says few numbers.
-    `spearman` is 0.0 where it is undefined: a constant prediction, constant likes, a single tweet. The order of the
-    rows changes no digit. ValueError for no rows, lengths that differ, negative or non-finite values.
+    - `rmse`, `rmse_winsorised`, `r2`, `top_1_share` read `estimates.mean`. `rmse_winsorised` cuts likes and means at
+      the 99th percentile of the likes; `top_1_share` is the share of the squared error that the worst hundredth of the
+      rows has, of one row at least.
+    - `rmsle`, `r2_log`, `spearman` and `spearman_within` read `logmean`. The last is there with `accounts` only, see
+      `correlation_within`.
+    - `mae` and `medae`, mean and median of the absolute error, read `median`.
+    - `crps` (likes), `crps_log` (log1p units), `coverage_80` (share inside the 80 % interval) and `interval_80` (its
+      mean width in log1p units) read `quantiles`. Without them the first two read `median`, the others are not there.
+    - `distinct` counts the whole numbers among the rounded means: a model that knows few answers says few numbers.
+      `n` counts the rows.
+
+    `spearman` and the `r2` are 0.0 where they are undefined: constant likes, a constant prediction (`spearman`), a
+    single tweet. The order of the rows changes no digit. ValueError for no rows, lengths that differ, negative or
+    non-finite values, quantiles that descend.
     """
     actual = check_likes(actual, estimates)
+    errors, log_errors = row_errors(actual, estimates, "rmse"), row_errors(actual, estimates, "rmsle")
+    absolute = np.abs(row_errors(actual, estimates, "mae"))
     return {
-        "rmse": _root_mean_square(row_errors(actual, estimates, "rmse")),
-        "rmsle": _root_mean_square(row_errors(actual, estimates, "rmsle")),
-        "mae": _exact_mean(np.abs(row_errors(actual, estimates, "mae"))),
-        "spearman": float(rank_correlation(codes(actual)[None], codes(estimates.logmean)[None])[0]),
+        "rmse": root_mean_square(errors),
+        "rmse_winsorised": root_mean_square(winsorised_errors(actual, estimates)),
+        "rmsle": root_mean_square(log_errors),
+        "mae": _exact_mean(absolute),
+        "medae": float(np.median(absolute)),
+        "r2": _r2(actual, errors),
+        "r2_log": _r2(np.log1p(actual), log_errors),
+        **_rank_metrics(actual, estimates, accounts),
+        **_distribution_metrics(actual, estimates),
+        "top_1_share": _top_share(errors),
         "distinct": len(np.unique(np.rint(estimates.mean))),
         "n": len(actual),
     }
@@ -70,65 +60,49 @@ def row_errors(actual: np.ndarray, estimates: LikesEstimates, metric: str) -> np
     return {"rmse": estimates.mean, "mae": estimates.median}[metric] - actual
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's correlation [S] of each row of two arrays [S, N] of `codes`; 0.0 where a row is constant.
-
-    Pearson's correlation of the ranks, ties at mid-rank. Centred ranks are multiples of one half, so the sums are exact
-    in float64 up to about 300,000 columns.
-    """
-    x, y = _centred_ranks(first), _centred_ranks(second)
-    spread = np.sqrt((x * x).sum(-1)) * np.sqrt((y * y).sum(-1))
-    correlation = np.divide((x * y).sum(-1), spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.clip(correlation, -1.0, 1.0)
+def winsorised_errors(actual: np.ndarray, estimates: LikesEstimates) -> np.ndarray:
+    """Signed errors [N] of the mean, both sides cut at the 99th percentile of the likes."""
+    cut = np.quantile(actual, CUT)
+    return np.minimum(estimates.mean, cut) - np.minimum(actual, cut)
 
 
-def codes(values: np.ndarray) -> np.ndarray:
-    """Each of `values` [N] as its place among the distinct values, from 0."""
-    return np.unique(values, return_inverse=True)[1]
+def root_mean_square(errors: np.ndarray) -> float:
+    """Of errors [N]; they are scaled by the largest one, so that no square overflows."""
+    scale = float(np.abs(errors).max())
+    return scale * math.sqrt(_exact_mean((errors / scale) ** 2)) if scale > 0 else 0.0
 
 
-def check_counts(name: str, values: np.ndarray) -> np.ndarray:
-    """`values` as float64 [N]; ValueError naming `name`, row and value unless N > 0 finite, non-negative numbers."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must have shape [N], got {list(values.shape)}")
-    if not len(values):
-        raise ValueError(f"{name} is empty: at least one row is needed")
-    wrong = np.flatnonzero(~np.isfinite(values) | (values < 0))
-    if len(wrong):
-        raise ValueError(
-            f"{name} must be finite and not negative: row {wrong[0]} is {values[wrong[0]]}, "
-            f"{len(wrong)} of {len(values)} rows in all"
-        )
-    return values
+def _rank_metrics(actual: np.ndarray, estimates: LikesEstimates, accounts: np.ndarray | None) -> dict[str, float]:
+    found = {"spearman": rank_correlation(actual, estimates.logmean)}
+    if accounts is not None:
+        accounts = check_length("accounts", accounts, len(actual))
+        found["spearman_within"] = correlation_within(actual, estimates.logmean, accounts)
+    return found
 
 
-def check_likes(actual: np.ndarray, estimates: LikesEstimates) -> np.ndarray:
-    """`actual` as float64 [N]; ValueError unless it and the three estimates are valid likes of one length."""
-    actual = check_counts("actual", actual)
-    if len(actual) != len(estimates):
-        raise ValueError(f"actual has {len(actual)} rows, the estimates have {len(estimates)}")
-    for field in fields(estimates):
-        check_counts(f"estimates.{field.name}", getattr(estimates, field.name))
-    return actual
+def _distribution_metrics(actual: np.ndarray, estimates: LikesEstimates) -> dict[str, float]:
+    found = {f"crps{name}": _exact_mean(crps(actual, estimates, log=bool(name))) for name in ("", "_log")}
+    if estimates.quantiles is not None:
+        found["coverage_80"] = float(inside(actual, estimates).mean())
+        found["interval_80"] = _exact_mean(width(estimates))
+    return found
 
 
-def _centred_ranks(code: np.ndarray) -> np.ndarray:  # [S, N] -> [S, N]
-    # Counting instead of sorting: 2,000 resamples of 10,000 rows take a second or two, not a quarter of a minute.
-    samples, n = code.shape
-    size = int(code.max()) + 1
-    counts = np.bincount((code + size * np.arange(samples)[:, None]).ravel(), minlength=samples * size)
-    counts = counts.reshape(samples, size)
-    middle = counts.cumsum(-1) - (counts - 1) / 2 - (n + 1) / 2
-    return np.take_along_axis(middle, code, axis=-1)
+def _r2(actual: np.ndarray, errors: np.ndarray) -> float:
+    """1 - squared error / squared deviation from the mean; at least the lowest finite number."""
+    spread = root_mean_square(actual - _exact_mean(actual)) if np.ptp(actual) > 0 else 0.0
+    if spread == 0:
+        return 0.0
+    ratio = root_mean_square(errors) / spread
+    return max(1 - ratio * ratio, -sys.float_info.max)
+
+
+def _top_share(errors: np.ndarray) -> float:
+    squares = np.sort((errors / (np.abs(errors).max() or 1.0)) ** 2)
+    total = math.fsum(squares)
+    return math.fsum(squares[-max(1, len(squares) // 100) :]) / total if total else 0.0
 
 
 def _exact_mean(values: np.ndarray) -> float:
     # fsum rounds once, at the end: neither the order of the rows nor a large value among small ones costs digits.
     return math.fsum(values) / len(values)
-
-
-def _root_mean_square(errors: np.ndarray) -> float:
-    # Scaled by the largest error, so that no square overflows.
-    scale = float(np.abs(errors).max())
-    return scale * math.sqrt(_exact_mean((errors / scale) ** 2)) if scale > 0 else 0.0

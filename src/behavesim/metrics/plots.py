@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator
 
-from behavesim.metrics.likes import LikesEstimates, likes_metrics
+from behavesim.metrics.estimates import LikesEstimates
+from behavesim.metrics.likes import likes_metrics
 
 # From a pale tint, still visible on white, to navy: one tweet shows, thousands do not drown it.
 DENSITY = LinearSegmentedColormap.from_list("density", ["#cfe1f2", "#6baed6", "#2171b5", "#08306b"])
