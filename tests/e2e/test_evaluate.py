@@ -16,7 +16,7 @@ def test_metrics_of_the_whole_table_are_those_of_training(evaluate, trained, twe
     assert metrics == pytest.approx(trained_metrics, rel=1e-5)
     written = json.loads((here / "outputs" / "evaluate" / "metrics.json").read_text())
     assert written == metrics
-    assert list(written) == ["rmse", "rmsle", "mae", "spearman", "distinct", "n"]
+    assert list(written)[:3] == ["rmse", "rmse_winsorised", "rmsle"]
     [line] = [message for message in caplog.messages if message.startswith("left out")]
     counts = [int(word) for word in line.split() if word.isdigit()]
     assert sum(counts) + metrics["n"] == tweets.height

@@ -21,8 +21,9 @@ OVERRIDES = "overrides"
 SPEED = "run/samples_per_second"
 # Other names are a baseline's or a single step's.
 SCORE = re.compile(r"(train|val|test|run)/(?P<name>\w+)")
-LOWER = ("loss", "rmse", "rmsle", "mae", "parse_failures", "padding_share", "data_wait_share", "peak_memory_gib")
-HIGHER = re.compile(r"spearman|bleu|rouge|cider|samples_per_second|tokens_per_second|mfu")
+LOWER = ("loss", "rmse", "rmse_winsorised", "rmsle", "mae", "medae", "crps", "crps_log", "parse_failures")
+LOWER += ("padding_share", "data_wait_share", "peak_memory_gib")
+HIGHER = re.compile(r"spearman|r2|bleu|rouge|cider|samples_per_second|tokens_per_second|mfu")
 # The settings that decide on which tweets a run is scored.
 DATA = ("path", "sample.rows", "sample.seed", "on_bad_row", "split", "split_seed", "validation", "test")
 DATA_KEYS = tuple(f"data.{key}" for key in (*DATA, "validation_from", "test_from"))

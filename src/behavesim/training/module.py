@@ -12,7 +12,8 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from behavesim.data.batch import Batch
-from behavesim.metrics.likes import LikesEstimates, likes_metrics
+from behavesim.metrics.estimates import LikesEstimates
+from behavesim.metrics.likes import likes_metrics
 from behavesim.models.git import GitModel
 from behavesim.models.head import Targets
 from behavesim.training import together
@@ -44,8 +45,8 @@ def in_order(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def estimates_of(table: dict[str, np.ndarray]) -> LikesEstimates:
-    """The three estimates that metrics score."""
-    return LikesEstimates(mean=table["mean"], logmean=table["logmean"], median=table["median"])
+    """The estimates that metrics score; quantiles where the head gives them."""
+    return LikesEstimates(table["mean"], table["logmean"], table["median"], table.get("quantiles"))
 
 
 def failures_of(table: dict[str, np.ndarray]) -> dict[str, float]:
