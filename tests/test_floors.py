@@ -29,6 +29,7 @@ FLOORS = (
         "leaderboard",
         "sweep",
         "benchmarking",
+        "reporting",
     },
     {"apart", "cli", "train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark"},
 )

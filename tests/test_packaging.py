@@ -26,6 +26,7 @@ def test_it_ships_every_file_of_conf_and_the_licence(wheel):
     conf = {f"behavesim/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert "behavesim/conf/train.yaml" in conf
     assert conf <= names
+    assert "behavesim/reporting/report.html.jinja" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert [name for name in names if name.startswith("hydra_plugins/")] == ["hydra_plugins/behavesim_launcher.py"]
     assert not [name for name in names if name.startswith(("tests/", "data/"))]

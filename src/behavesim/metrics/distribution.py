@@ -39,7 +39,10 @@ def width(estimates: LikesEstimates) -> np.ndarray:
 def observed_shares(actual: np.ndarray, estimates: LikesEstimates) -> np.ndarray:
     """Share of rows whose likes lie at or below their quantile, at each of `LEVELS`: [Q]; calibrated, it is the level.
 
-    A row that lies on its quantile counts as half, as likes are whole numbers and many tweets have none.
+    A row that lies on its quantile counts as half, as likes are whole numbers and many tweets have none. ValueError
+    where there are no quantiles.
     """
+    if estimates.quantiles is None:
+        raise ValueError("estimates: found no quantiles; accepted: estimates with quantiles")
     below = (actual[:, None] < estimates.quantiles).mean(0)
     return below + (actual[:, None] == estimates.quantiles).mean(0) / 2

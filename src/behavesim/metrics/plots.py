@@ -60,10 +60,15 @@ def decile_medians(predicted: np.ndarray, actual: np.ndarray) -> tuple[np.ndarra
 
     Equal predictions share a tenth, so K is smaller where many are equal.
     """
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, 11)))
-    tenth = np.searchsorted(edges[1:-1], predicted, side="right")
+    tenth = tenth_of(predicted)
     groups = [tenth == k for k in np.unique(tenth)]
     return np.array([np.median(predicted[g]) for g in groups]), np.array([np.median(actual[g]) for g in groups])
+
+
+def tenth_of(predicted: np.ndarray) -> np.ndarray:
+    """The tenth [N] of each of the predictions [N], from 0; equal ones share one."""
+    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, 11)))
+    return np.searchsorted(edges[1:-1], predicted, side="right")
 
 
 def _draw_density(axes: Axes, x: np.ndarray, y: np.ndarray, low: float, high: float) -> PolyCollection:

@@ -1,0 +1,104 @@
+"""What an evaluation found: estimates beside baselines, their scores, and how far these can be trusted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from behavesim.metrics import bootstrap
+from behavesim.metrics.bootstrap import BootstrapResult, confidence_interval, paired_bootstrap
+from behavesim.metrics.estimates import LikesEstimates
+from behavesim.metrics.likes import likes_metrics
+
+MODEL = "model"
+COMPARED = "rmsle"  # the metric in which the model is compared with each baseline
+INTERVALS = "intervals"
+# Resampled rows of one interval: 2,000 resamples of up to 10,000 rows, and fewer of a larger table, whose intervals
+# are narrow anyhow.
+SAMPLES, FEWEST_SAMPLES, RESAMPLED_ROWS = 2000, 200, 20_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Estimates of N tweets whose likes are known. Scores are computed once, when they are first asked for.
+
+    ValueError without estimates of the model in the first place, or where lengths differ.
+    """
+
+    title: str
+    frame: pl.DataFrame
+    """The tweets: id, date, username, company, content, likes."""
+    estimates: Mapping[str, LikesEstimates]
+    """By name, `MODEL` first and then the baselines."""
+    known: np.ndarray | None = None
+    """[N], how many tweets of each row's account the model was trained with; None where that is not known."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the page says of the evaluation beside its rows: artifact, table, date, versions."""
+    failures: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of the model that no estimate holds, such as `parse_failures`."""
+
+    def __post_init__(self) -> None:
+        if next(iter(self.estimates), None) != MODEL:
+            raise ValueError(f"estimates: found {', '.join(self.estimates)}; accepted: {MODEL} and then the baselines")
+        counts = {name: len(each) for name, each in self.estimates.items()}
+        counts |= {} if self.known is None else {"known": len(self.known)}
+        for name, rows in counts.items():
+            if rows != self.frame.height:
+                raise ValueError(f"{name} has {rows} rows, the frame has {self.frame.height}")
+
+    @property
+    def model(self) -> LikesEstimates:
+        """The model's estimates."""
+        return self.estimates[MODEL]
+
+    @cached_property
+    def actual(self) -> np.ndarray:
+        """The likes [N]."""
+        return self.frame["likes"].to_numpy().astype(np.float64)
+
+    @cached_property
+    def accounts(self) -> np.ndarray:
+        """The number of each row's account [N]."""
+        return self.frame["username"].rank("dense").to_numpy()
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """All metrics of each name."""
+        found = {name: likes_metrics(self.actual, each, self.accounts) for name, each in self.estimates.items()}
+        found[MODEL] |= self.failures
+        return found
+
+    @cached_property
+    def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Bounds of 95 % of each name's metrics, those of `bootstrap.METRICS`; whole accounts are drawn."""
+        return {
+            name: {metric: self._interval(each, metric) for metric in bootstrap.METRICS if metric in self.scores[name]}
+            for name, each in self.estimates.items()
+        }
+
+    @cached_property
+    def differences(self) -> dict[str, BootstrapResult]:
+        """The model's `COMPARED` minus that of each baseline: negative where the model is better."""
+        settings = {"metric": COMPARED, "clusters": self.accounts, "samples": self.samples}
+        return {
+            name: paired_bootstrap(self.actual, self.model, each, **settings)
+            for name, each in self.estimates.items()
+            if name != MODEL
+        }
+
+    @property
+    def samples(self) -> int:
+        """How many resamples an interval is read from."""
+        return max(FEWEST_SAMPLES, min(SAMPLES, RESAMPLED_ROWS // self.frame.height))
+
+    def metrics(self) -> dict[str, Any]:
+        """The model's metrics and, under `INTERVALS`, their bounds: what `metrics.json` holds."""
+        bounds = {metric: list(found) for metric, found in self.intervals[MODEL].items()}
+        return {**self.scores[MODEL], INTERVALS: bounds}
+
+    def _interval(self, estimates: LikesEstimates, metric: str) -> tuple[float, float]:
+        settings = {"metric": metric, "clusters": self.accounts, "samples": self.samples}
+        return confidence_interval(self.actual, estimates, **settings)
