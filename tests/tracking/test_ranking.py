@@ -110,6 +110,17 @@ def test_parents_are_no_rows_and_their_sweep_can_be_chosen(experiment):
         experiment.rank(sweep="other")
 
 
+def test_evaluations_are_not_ranked(experiment):
+    experiment.add("old", val__rmsle=0.5, test__rmsle=0.5)  # of before there were kinds
+    experiment.add("trained", tags={"kind": "train"}, val__rmsle=0.4, test__rmsle=0.4)
+    experiment.add("scored", tags={"kind": "evaluate"}, test__rmsle=0.1)
+    experiment.add("failed", tags={"kind": "evaluate"}, status="FAILED")
+    for metric in ("val/rmsle", "test/rmsle"):
+        found = experiment.rank(metric)
+        assert found.ranked["run"].to_list() == ["trained", "old"]
+        assert (found.unscored, found.unfinished.height) == (0, 0)
+
+
 def test_unfinished_runs_are_listed_and_not_ranked(experiment):
     experiment.add("good", val__rmsle=0.5)
     experiment.add("bad", status="FAILED", tags={"error": "no space"}, val__rmsle=0.1)
@@ -236,6 +247,10 @@ def test_what_is_no_store_is_one_line(tmp_path, uri, monkeypatch):
     [
         ("val/loss", True),
         ("val/parse_failures", True),
+        ("test/crps_log", True),
+        ("test/rmse_winsorised", True),
+        ("test/r2_log", False),
+        ("test/coverage_80", None),
         ("test/spearman", False),
         ("val/bleu_4", False),
         ("val/rougeL", False),

@@ -14,7 +14,18 @@ from mlflow.tracking import MlflowClient
 from behavesim.errors import UserError
 from behavesim.tracking.differing import differing, named_keys
 from behavesim.tracking.exported import HELD_OUT, PREFIX, VALIDATION, exported_metrics
-from behavesim.tracking.runs import ERROR, FINISHED, INFINITE, PARENT, SQLITE, bury, impatient, unusable
+from behavesim.tracking.runs import (
+    ERROR,
+    EVALUATION,
+    FINISHED,
+    INFINITE,
+    KIND,
+    PARENT,
+    SQLITE,
+    bury,
+    impatient,
+    unusable,
+)
 
 PAGE = 1000
 OVERRIDES = "overrides"
@@ -138,7 +149,8 @@ def _apart(runs: Sequence[Run]) -> tuple[list[Run], dict[str, str]]:
     """The runs that trained something, and the names of sweeps by the ids of their parent runs."""
     parents = {run.data.tags[PARENT] for run in runs if PARENT in run.data.tags}
     sweeps = {run.info.run_id: run.info.run_name for run in runs if run.info.run_id in parents}
-    return [run for run in runs if run.info.run_id not in sweeps], sweeps
+    trained = [run for run in runs if run.data.tags.get(KIND) != EVALUATION]
+    return [run for run in trained if run.info.run_id not in sweeps], sweeps
 
 
 def _of_sweep(runs: list[Run], sweeps: Mapping[str, str], name: str | None) -> list[Run]:

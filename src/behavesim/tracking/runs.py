@@ -19,6 +19,8 @@ from behavesim.tracking.differing import is_bookkeeping
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 PARENT, ERROR, PROCESS = "mlflow.parentRunId", "error", "process"
+# What a run did, by the command of that name: trainings are compared, an evaluation is of another table each.
+KIND, TRAINING, EVALUATION = "kind", "train", "evaluate"
 # The id of a sweep's run, by which its jobs know that they are its children, in whatever process they run.
 PARENT_VARIABLE = "BEHAVESIM_PARENT_RUN"
 OBJECTIVE = "objective"  # the metric that a sweep minimises, of a job and, the lowest, of the sweep
@@ -89,9 +91,18 @@ def _experiment(uri: str, name: str) -> tuple[MlflowClient, str]:
 
 
 def start_run(
-    client: MlflowClient, experiment_id: str, run_name: str, overrides: Sequence[str], *, resume: bool
+    client: MlflowClient,
+    experiment_id: str,
+    run_name: str,
+    overrides: Sequence[str],
+    *,
+    resume: bool,
+    kind: str = TRAINING,
 ) -> tuple[str, bool]:
-    """The id of a run that is RUNNING in this process, and whether it is new; with `resume` the latest of that name."""
+    """The id of a run that is RUNNING in this process, and whether it is new.
+
+    With `resume` it is the latest training of that name; else `kind` is the command that it is a run of.
+    """
     found = _latest_run(client, experiment_id, run_name) if resume else None
     if found is not None:
         run_id = found.info.run_id
@@ -103,7 +114,8 @@ def start_run(
     tags = {
         "overrides": " ".join(clean(list(overrides))),
         "mlflow.source.git.commit": git_commit(),
-        "mlflow.source.name": "behavesim.train",  # a column of MLflow's page
+        "mlflow.source.name": f"behavesim.{kind}",  # a column of MLflow's page
+        KIND: kind,
         "mlflow.source.type": "LOCAL",
         PARENT: os.environ.get(PARENT_VARIABLE),
         PROCESS: lifetime.identity(),
@@ -161,10 +173,10 @@ def _find_or_create(client: MlflowClient, name: str, artifacts: str | None) -> s
 
 
 def _latest_run(client: MlflowClient, experiment_id: str, run_name: str) -> Run | None:
-    """The run of that name which was started last."""
+    """The run of that name which was started last, but evaluations, which may have the name of a training."""
     quoted = run_name.replace("'", "")
-    runs = client.search_runs([experiment_id], f"attributes.run_name = '{quoted}'", max_results=1)
-    return runs[0] if runs else None
+    runs = client.search_runs([experiment_id], f"attributes.run_name = '{quoted}'")
+    return next((run for run in runs if run.data.tags.get(KIND) != EVALUATION), None)
 
 
 def _reason(error: Exception) -> str:

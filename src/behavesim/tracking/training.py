@@ -1,6 +1,7 @@
-"""The MLflow run of a training: what is logged beside the metrics of its steps."""
+"""The MLflow run of a training or an evaluation: what is logged beside the metrics of steps."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,8 +24,9 @@ def open_run(
     overrides: Sequence[str],
     resume: bool,
     choices: Mapping[str, str] = MappingProxyType({}),
+    kind: str = runs.TRAINING,
 ) -> MLFlowLogger:
-    """Start the MLflow run `run_name`, or with `resume` go on with the latest one of that name.
+    """Start the MLflow run `run_name`, or with `resume` go on with the latest training of that name.
 
     Tags hold the overrides and the git commit; the configuration is logged as an artifact and, where values are short
     enough and say what is computed, as parameters, beside the `choices` of groups that it came from.
@@ -35,7 +37,7 @@ def open_run(
     uri = runs.absolute_uri(tracking_uri)
     client, experiment_id = runs.experiment(uri, experiment_name)
     runs.bury(client, experiment_id)
-    run_id, is_new = runs.start_run(client, experiment_id, run_name, overrides, resume=resume)
+    run_id, is_new = runs.start_run(client, experiment_id, run_name, overrides, resume=resume, kind=kind)
     if is_new:
         recorded = clean(config)
         runs.log_params(client, run_id, {**choices, **flat(recorded)})
@@ -44,9 +46,14 @@ def open_run(
 
 
 def log_results(
-    logger: Logger | None, *, metrics: Mapping[str, float], figure: Figure, tags: Mapping[str, str]
+    logger: Logger | None,
+    *,
+    metrics: Mapping[str, float],
+    figure: Figure,
+    tags: Mapping[str, str],
+    files: Sequence[Path] = (),
 ) -> None:
-    """Final metrics, those of the exported epoch, the predicted-against-actual plot, and tags; the run has ended."""
+    """Final metrics, those of the exported epoch, the predicted-against-actual plot, files, tags; the run has ended."""
     if logger is None:
         return
     logger.log_metrics(dict(metrics))
@@ -54,6 +61,8 @@ def log_results(
     if isinstance(logger, MLFlowLogger):
         logger.experiment.log_figure(logger.run_id, figure, "predicted_against_actual.png")
         record_exported(logger.experiment, logger.run_id)
+        for path in files:
+            logger.experiment.log_artifact(logger.run_id, str(path))
         for key, value in tags.items():
             logger.experiment.set_tag(logger.run_id, key, clean(value))
         logger.experiment.set_terminated(logger.run_id, runs.FINISHED)
