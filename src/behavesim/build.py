@@ -23,6 +23,7 @@ from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import frozen_digest
 from behavesim.processes.ranks import is_main
+from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
 from behavesim.training.module import LikesModule
 from behavesim.training.termination import Termination
@@ -118,7 +119,7 @@ def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> Likes
     )
 
 
-def logger(cfg: DictConfig) -> Logger | None:
+def logger(cfg: DictConfig, kind: str = runs.TRAINING) -> Logger | None:
     """The logger of `cfg.logger`; MLflow's run is open when it returns. Further processes of a job log nothing."""
     if cfg.logger.name != "none" and not is_main():
         return DummyLogger()
@@ -133,7 +134,8 @@ def logger(cfg: DictConfig) -> Logger | None:
         config=plain(cfg),
         overrides=overrides(),
         choices=choices(),
-        resume=cfg.ckpt_path is not None,
+        resume=cfg.get("ckpt_path") is not None,  # an evaluation has no such key
+        kind=kind,
     )
 
 

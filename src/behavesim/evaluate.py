@@ -14,24 +14,21 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
 
     from behavesim import build, results, scoring, tables
     from behavesim.artifact import load_artifact
-    from behavesim.log import log, print_table, quiet_libraries
-    from behavesim.metrics.likes import likes_metrics
-    from behavesim.training.module import estimates_of, failures_of
+    from behavesim.log import quiet_libraries
+    from behavesim.reporting.record import evaluation_of, record
+    from behavesim.tracking.runs import EVALUATION
 
     quiet_libraries()
     build.check_targets(cfg)
     artifact, path = load_artifact(Path(cfg.ckpt), scoring.answering(cfg)), Path(cfg.data.path)
     table = scoring.table_of(cfg, artifact, path, labelled=True)
     unseen = scoring.unseen_rows(tables.usable(cfg, table, path, labelled=True), artifact, path)
-    predictions = scoring.predict(cfg, artifact, unseen)
-    actual, estimates = unseen.frame("likes")["likes"].to_numpy(), estimates_of(predictions)
-    metrics = likes_metrics(actual, estimates) | failures_of(predictions)
-    folder = Path(cfg.paths.output)
-    results.write_metrics(folder, metrics)
-    results.plot(folder, actual, estimates, f"{Path(cfg.ckpt).name} on {path.name}")
-    print_table(f"{path.name}, {metrics['n']:,} rows", ("metric", "value"), list(metrics.items()))
-    log.info("written to %s", folder / results.METRICS)
-    return metrics
+    logger = build.logger(cfg, kind=EVALUATION)
+    with results.failure_marked(logger):
+        predictions = scoring.predict(cfg, artifact, unseen)
+        evaluation = evaluation_of(cfg, artifact, unseen, predictions)
+        record(cfg, logger, evaluation)
+    return evaluation.scores["model"]
 
 
 main = command("evaluate", evaluate)

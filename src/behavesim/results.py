@@ -123,7 +123,7 @@ def record(
     tracking.log_results(logger, metrics=final, figure=figure, tags=tags)
 
 
-def write_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
+def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
     """`metrics.json` of a run."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METRICS).write_text(json.dumps(dict(metrics), indent=2) + "\n")

@@ -75,6 +75,7 @@ class Evaluate(Node):
     task: Answering
     strategy: Target
     trainer: Trainer
+    logger: Logger
     paths: Paths
     run_name: RunName
     ckpt: Given

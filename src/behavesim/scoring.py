@@ -19,6 +19,8 @@ from behavesim.data.table import BLANK
 from behavesim.errors import UserError
 from behavesim.inputs import encoded_folder, loader_settings, picture_reader
 from behavesim.log import log
+from behavesim.metrics import baselines
+from behavesim.metrics.estimates import LikesEstimates
 from behavesim.tables import prepared
 from behavesim.training.module import LikesModule, Predictions
 
@@ -134,6 +136,30 @@ def unseen_rows(rows: TweetRows, artifact: Artifact, source: Path) -> TweetRows:
             "accepted: at least one other labelled tweet"
         )
     return left
+
+
+def baselines_of(artifact: Artifact, rows: TweetRows) -> dict[str, LikesEstimates]:
+    """What baselines say of some rows, from the training rows that the artifact remembers; empty where it has none.
+
+    `artifact.history` is a frame of them, `username` and `likes` at least.
+    """
+    history = getattr(artifact, "history", None)
+    if history is None:
+        return {}
+    likes = history["likes"].to_numpy()
+    return {
+        "account mean": baselines.account_mean(history["username"], likes, rows.frame("username")["username"]),
+        "constant": baselines.constant(likes, len(rows)),
+    }
+
+
+def known_counts(artifact: Artifact, rows: TweetRows) -> np.ndarray | None:
+    """How many tweets of each row's account the artifact was trained with: [N] int64; None for a converted one."""
+    if artifact.encoder.features is None:
+        return None
+    accounts = artifact.encoder.features.statistics.accounts
+    names = rows.frame("username")["username"]
+    return np.array([accounts[name][1] if name in accounts else 0 for name in names], dtype=np.int64)
 
 
 def prediction_table(rows: TweetRows, estimates: dict[str, np.ndarray]) -> pl.DataFrame:

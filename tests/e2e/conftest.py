@@ -211,7 +211,7 @@ def evaluate(here, trained):
         if isinstance(table, pl.DataFrame):
             write_table(table, here / "in.parquet")
             table = here / "in.parquet"
-        given = [f"data.path={table}", "run_name=evaluate"]
+        given = [f"data.path={table}", "run_name=evaluate", *_unless_given("logger", "none", overrides)]
         return run(compose("evaluate", [*_unless_given("ckpt", trained.artifact, overrides), *given, *overrides]))
 
     return call

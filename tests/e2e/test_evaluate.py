@@ -13,9 +13,12 @@ def test_metrics_of_the_whole_table_are_those_of_training(evaluate, trained, twe
     with caplog.at_level("INFO", logger="behavesim"):
         metrics = evaluate(tweets)
     assert metrics["n"] == trained_metrics["n"]
-    assert metrics == pytest.approx(trained_metrics, rel=1e-5)
+    assert {name: metrics[name] for name in trained_metrics} == pytest.approx(trained_metrics, rel=1e-5)
     written = json.loads((here / "outputs" / "evaluate" / "metrics.json").read_text())
+    intervals = written.pop("intervals")
     assert written == metrics
+    assert {"rmsle", "rmse", "mae", "spearman", "crps"} < set(intervals)
+    assert all(low <= metrics[name] <= high for name, (low, high) in intervals.items())
     assert list(written)[:3] == ["rmse", "rmse_winsorised", "rmsle"]
     [line] = [message for message in caplog.messages if message.startswith("left out")]
     counts = [int(word) for word in line.split() if word.isdigit()]
@@ -27,6 +30,45 @@ def test_metrics_are_printed(evaluate, tweets, capsys):
     out = capsys.readouterr().out
     for name in ("rmse", "rmsle", "mae", "spearman"):
         assert f"\n  {name} " in out
+
+
+def test_the_report_stands_beside_the_scores(evaluate, tweets, here, trained):
+    marked = tweets.with_columns(content=pl.format("<script>alert(1)</script> {}", "content"))
+    metrics = evaluate(marked)
+    page = (here / "outputs" / "evaluate" / "report.html").read_text()
+    assert "artifact on in.parquet" in page
+    assert f"{metrics['rmsle']:.3f}" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert str(trained.artifact) in page
+    assert "known tweets" in page
+
+
+def test_an_evaluation_is_a_run_of_its_own_kind(evaluate, tweets, here, client, database, runs_named, trained):
+    metrics = evaluate(tweets, "logger=mlflow", "run_name=scored", *database)
+    [run] = runs_named("scored")
+    assert (run.info.status, run.data.tags["kind"]) == ("FINISHED", "evaluate")
+    assert run.data.tags["mlflow.source.name"] == "behavesim.evaluate"
+    assert run.data.tags["artifact"] == str(trained.artifact)
+    assert run.data.tags["table"] == str(here / "in.parquet")
+    assert run.data.metrics["test/rmsle"] == pytest.approx(metrics["rmsle"])
+    assert run.data.metrics["test/crps_log"] == pytest.approx(metrics["crps_log"])
+    files = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"report.html", "metrics.json", "predicted_against_actual.png", "config.yaml"} <= files
+
+
+def test_an_evaluation_that_fails_is_marked(evaluate, tweets, database, runs_named, monkeypatch):
+    from behavesim import scoring
+
+    def fail(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(scoring, "predict", fail)
+    with pytest.raises(MemoryError):
+        evaluate(tweets, "logger=mlflow", "run_name=scored_badly", *database)
+    [run] = runs_named("scored_badly")
+    assert run.info.status == "FAILED"
+    assert "no room" in run.data.tags["error"]
 
 
 def test_a_new_id_does_not_make_a_trained_row_new(evaluate, tweets):
