@@ -112,3 +112,19 @@ def test_predict_and_evaluate_leave_no_encoded_rows_even_if_they_fail(here, pred
         with pytest.raises(MemoryError):
             command(tweets)
     assert not list(here.rglob("*encoded*"))
+
+
+def test_baselines_are_of_the_rows_that_the_artifact_remembers(sample_table):
+    from types import SimpleNamespace
+
+    from behavesim.metrics.baselines import account_mean, constant
+    from behavesim.scoring import baselines_of
+
+    train, rows = sample_table.all()[:150], sample_table.all()[150:]
+    history = train.frame("username", "likes")
+    found = baselines_of(SimpleNamespace(history=history), rows)
+    assert list(found) == ["account mean", "constant"]
+    likes, accounts = history["likes"].to_numpy(), rows.frame("username")["username"]
+    assert (found["account mean"].quantiles == account_mean(history["username"], likes, accounts).quantiles).all()
+    assert (found["constant"].mean == constant(likes, 50).mean).all()
+    assert baselines_of(SimpleNamespace(), rows) == {}
