@@ -193,6 +193,12 @@ VALUES = {}
             ["data.path=tweets.csv", "data.image_features=f.npz", "data.image_column=a", "model.train=[head]"],
             "data.image_column: found a with data.image_features",
         ),
+        (["data.path=tweets.csv", "data.fold=1", "data.split=unseen_time"], "data.fold: found 1 with data.split="),
+        (["data.path=tweets.csv", "data.fold=5"], "data.fold: found 5 with data.test=0.2; accepted: 0 to 4, later"),
+        (
+            ["data.path=tweets.csv", "data.fold=1", "data.test=0.7"],
+            "data.fold: found 1 with data.test=0.7; accepted: 0",
+        ),
         (["data.path=tweets.csv", "data.test_from='2020-01-01'"], "data.test_from: found 2020-01-01 with data.split="),
         (
             ["strategy=zero3", "+strategy.offload_optimizer=true"],

@@ -83,7 +83,7 @@ def encoded_folder(cfg: DictConfig) -> Path:
 def split_settings(data: DictConfig) -> SplitSettings:
     """How `cfg.data` parts the rows."""
     cuts = {key: data[key] and datetime.fromisoformat(data[key]) for key in ("validation_from", "test_from")}
-    return SplitSettings(data.split, data.validation, data.test, data.split_seed, **cuts)
+    return SplitSettings(data.split, data.validation, data.test, data.split_seed, **cuts, fold=data.fold)
 
 
 def loader_settings(data: DictConfig, model: Mapping[str, Any], reader: PictureReader) -> LoaderSettings:

@@ -78,6 +78,7 @@ class Data(Node):
     split_seed: int
     validation: Share
     test: Share
+    fold: Natural
     validation_from: Moment | None
     test_from: Moment | None
     tokens_per_batch: Count

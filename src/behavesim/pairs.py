@@ -1,5 +1,6 @@
 """Settings that are each fine and cannot be meant together, refused by name before anything loads."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -13,7 +14,14 @@ RESERVED_NAMES = ("cache", "pictures", "sample")  # folders beside the prepared 
 
 def impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
     """One line for every impossible pair in a resolved configuration (plain mappings and lists)."""
-    checks = (_impossible_inputs, _impossible_pictures, _impossible_models, _impossible_processes, _impossible_endings)
+    checks = (
+        _impossible_inputs,
+        _impossible_folds,
+        _impossible_pictures,
+        _impossible_models,
+        _impossible_processes,
+        _impossible_endings,
+    )
     return chain.from_iterable(check(values) for check in checks)
 
 
@@ -46,6 +54,20 @@ def _impossible_inputs(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"trainer.fast_dev_run: found {at('trainer.fast_dev_run')}; accepted: false, a benchmark has steps="
     if at("warmup_steps") is not None and at("model.quantization") not in (None, "none"):
         yield f"model.quantization: found {at('model.quantization')}; accepted: none, random weights are not quantized"
+
+
+def _impossible_folds(values: Mapping[str, Any]) -> Iterator[str]:
+    """Of the disjoint test parts of a split."""
+    fold, kind, test = (value_at(values, f"data.{key}") for key in ("fold", "split", "test"))
+    if not isinstance(fold, int) or fold <= 0:
+        return
+    if kind == "unseen_time":
+        yield f"data.fold: found {fold} with data.split=unseen_time; accepted: 0, its test rows are the latest"
+    elif isinstance(test, float) and 0 < test < 1:
+        last = math.floor(1 / test + 1e-9) - 1  # a share such as 1/15 has no exact value
+        if fold > last:
+            accepted = f"0 to {last}" if last else "0"
+            yield f"data.fold: found {fold} with data.test={test:g}; accepted: {accepted}, later ones overlap the first"
 
 
 def _impossible_pictures(values: Mapping[str, Any]) -> Iterator[str]:

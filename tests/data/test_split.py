@@ -160,6 +160,22 @@ def test_text_keys_and_splits_are_the_same_on_every_machine():
     assert split_of(many(40), "unseen_company").rows["test"].tolist() == [2, 5, 9, 14, 21, 29]
 
 
+@pytest.mark.parametrize("kind", ["random", "unseen_company"])
+@settings(deadline=None)
+@given(ROWS, SEEDS, st.sampled_from([2, 3, 4, 5, 7]))
+def test_folds_share_no_test_row_and_cover_all(kind, rows, seed, folds):
+    shares = {"test": 1 / folds, "validation": 0.5 / folds}
+    tests = [parts_of(rows, kind, seed, fold=fold, **shares)["test"] for fold in range(folds)]
+    assert sorted(np.concatenate(tests)) == list(range(len(rows)))
+    first = parts_of(rows, kind, seed, **shares)
+    assert (first["test"] == tests[0]).all()
+
+
+def test_validation_of_a_fold_stands_behind_its_test():
+    first, second = (split_of(many(), "random", fold=fold, validation=0.2, test=0.2).rows for fold in (0, 1))
+    assert second["validation"].tolist() == first["test"].tolist()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_shares_are_about_what_was_asked(kind):
     parts = split_of(many(900), kind, seed=1, validation=0.1, test=0.2).rows

@@ -23,7 +23,8 @@ class SplitSettings:
     """How rows are parted.
 
     `validation` and `test` are shares of the rows (of the companies in `unseen_company`). The cuts, naive UTC, are of
-    `unseen_time` alone: validation and test begin there, inclusive; None leaves a cut to the shares.
+    `unseen_time` alone: validation and test begin there, inclusive; None leaves a cut to the shares. `fold` is of the
+    other two: which of the disjoint test parts is held out, from 0 to the last that fits, 1 / `test` - 1.
     """
 
     kind: SplitKind
@@ -32,6 +33,7 @@ class SplitSettings:
     seed: int
     validation_from: datetime | None = None
     test_from: datetime | None = None
+    fold: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ def split_rows(columns: pl.DataFrame, settings: SplitSettings) -> Split:
     - `unseen_time` takes the latest rows as test, those before them as validation; one instant stays together.
     - `unseen_company` hashes the company.
 
+    In these two, test rows have a hash below `test` and validation rows one behind them, up to `validation` more. Each
+    `fold` turns the circle of hashes on by `test`, so that test parts of two folds share no row.
+
     For the latter two, training rows whose near-identical copy stands in validation or test are dropped. Appended rows
     move no other row, but where the cuts of `unseen_time` are left to the shares; a row appended to a held-out part
     can drop its copies from training.
@@ -96,7 +101,7 @@ def split_rows(columns: pl.DataFrame, settings: SplitSettings) -> Split:
         cuts = validation_from.item(), test_from.item()
     else:
         drawn = _drawn_by_text if settings.kind == "random" else _drawn_by_company
-        uniform = drawn(columns, f"{settings.kind} {settings.seed}")
+        uniform = (drawn(columns, f"{settings.kind} {settings.seed}") + settings.fold * settings.test) % 1
         held_out = settings.test + settings.validation
         part = np.where(uniform < settings.test, _TEST, np.where(uniform < held_out, _VALIDATION, _TRAIN))
     rows = {name: np.flatnonzero(part == number) for number, name in enumerate(PARTS)}
