@@ -14,7 +14,7 @@ from behavesim.data.datamodule import EncoderSettings, TweetDataModule
 from behavesim.data.loader import LoaderSettings
 from behavesim.data.pictures.features import FeatureStore
 from behavesim.data.pictures.readers import Blind, PictureReader, StoredFeatures, StoredPictures
-from behavesim.data.prepared import PreparedTable
+from behavesim.data.prepared import PreparedTable, TweetRows
 from behavesim.data.sample import ensure_sample
 from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import load_tokenizer
@@ -49,8 +49,12 @@ def check_weights(cfg: DictConfig) -> None:
         raise UserError("\n".join(problems))
 
 
-def datamodule(cfg: DictConfig) -> TweetDataModule:
-    """The prepared table of `cfg.data`, or the sample, split."""
+def labelled_rows(cfg: DictConfig) -> TweetRows:
+    """The rows with likes of `cfg.data`: of a prepared table, or of the sample.
+
+    Raises:
+        UserError: the table cannot be read, or has no such rows.
+    """
     data = cfg.data
     if data.sample is not None:
         path = ensure_sample(Path(data.sample.folder), rows=data.sample.rows, seed=data.sample.seed)
@@ -58,8 +62,13 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
         path = Path(data.path)
     image_column = data.image_column if data.use_images else None
     table = prepared(cfg, path, image_column=image_column, image_size=data.image_size, labelled=True)
-    rows = usable(cfg, table, path, labelled=True)
-    reader = picture_reader(cfg, table, image_size(cfg.model))
+    return usable(cfg, table, path, labelled=True)
+
+
+def datamodule(cfg: DictConfig) -> TweetDataModule:
+    """The labelled rows of `cfg.data`, split."""
+    data, rows = cfg.data, labelled_rows(cfg)
+    reader = picture_reader(cfg, rows.table, image_size(cfg.model))
     module = TweetDataModule(
         rows,
         reader,

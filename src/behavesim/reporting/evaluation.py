@@ -22,37 +22,21 @@ SAMPLES, FEWEST_SAMPLES, RESAMPLED_ROWS = 2000, 200, 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Forecasts:
     """Estimates of N tweets whose likes are known. Scores are computed once, when they are first asked for.
 
-    ValueError without estimates of the model in the first place, or where lengths differ.
+    ValueError where lengths differ.
     """
 
     title: str
     frame: pl.DataFrame
     """The tweets: id, date, username, company, content, likes."""
     estimates: Mapping[str, LikesEstimates]
-    """By name, `MODEL` first and then the baselines."""
-    known: np.ndarray | None = None
-    """[N], how many tweets of each row's account the model was trained with; None where that is not known."""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """What the page says of the evaluation beside its rows: artifact, table, date, versions."""
-    failures: Mapping[str, float] = field(default_factory=dict)
-    """Metrics of the model that no estimate holds, such as `parse_failures`."""
+    """By name."""
 
     def __post_init__(self) -> None:
-        if next(iter(self.estimates), None) != MODEL:
-            raise ValueError(f"estimates: found {', '.join(self.estimates)}; accepted: {MODEL} and then the baselines")
-        counts = {name: len(each) for name, each in self.estimates.items()}
-        counts |= {} if self.known is None else {"known": len(self.known)}
-        for name, rows in counts.items():
-            if rows != self.frame.height:
-                raise ValueError(f"{name} has {rows} rows, the frame has {self.frame.height}")
-
-    @property
-    def model(self) -> LikesEstimates:
-        """The model's estimates."""
-        return self.estimates[MODEL]
+        for name, each in self.estimates.items():
+            self._check_rows(name, len(each))
 
     @cached_property
     def actual(self) -> np.ndarray:
@@ -67,9 +51,7 @@ class Evaluation:
     @cached_property
     def scores(self) -> dict[str, dict[str, float]]:
         """All metrics of each name."""
-        found = {name: likes_metrics(self.actual, each, self.accounts) for name, each in self.estimates.items()}
-        found[MODEL] |= self.failures
-        return found
+        return {name: self._metrics(name) for name in self.estimates}
 
     @cached_property
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
@@ -78,6 +60,54 @@ class Evaluation:
             name: {metric: self._interval(each, metric) for metric in bootstrap.METRICS if metric in self.scores[name]}
             for name, each in self.estimates.items()
         }
+
+    @property
+    def samples(self) -> int:
+        """How many resamples an interval is read from."""
+        return max(FEWEST_SAMPLES, min(SAMPLES, RESAMPLED_ROWS // self.frame.height))
+
+    def metrics_of(self, name: str) -> dict[str, Any]:
+        """The metrics of a name and, under `INTERVALS`, their bounds: what `metrics.json` holds."""
+        bounds = {metric: list(found) for metric, found in self.intervals[name].items()}
+        return {**self.scores[name], INTERVALS: bounds}
+
+    def _metrics(self, name: str) -> dict[str, float]:
+        return likes_metrics(self.actual, self.estimates[name], self.accounts)
+
+    def _interval(self, estimates: LikesEstimates, metric: str) -> tuple[float, float]:
+        settings = {"metric": metric, "clusters": self.accounts, "samples": self.samples}
+        return confidence_interval(self.actual, estimates, **settings)
+
+    def _check_rows(self, name: str, rows: int) -> None:
+        if rows != self.frame.height:
+            raise ValueError(f"{name} has {rows} rows, the frame has {self.frame.height}")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Forecasts):
+    """Those of a model, `MODEL` first, and then of baselines.
+
+    ValueError without estimates of the model in the first place, or where lengths differ.
+    """
+
+    known: np.ndarray | None = None
+    """[N], how many tweets of each row's account the model was trained with; None where that is not known."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the page says of the evaluation beside its rows: artifact, table, date, versions."""
+    failures: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of the model that no estimate holds, such as `parse_failures`."""
+
+    def __post_init__(self) -> None:
+        if next(iter(self.estimates), None) != MODEL:
+            raise ValueError(f"estimates: found {', '.join(self.estimates)}; accepted: {MODEL} and then the baselines")
+        super().__post_init__()
+        if self.known is not None:
+            self._check_rows("known", len(self.known))
+
+    @property
+    def model(self) -> LikesEstimates:
+        """The model's estimates."""
+        return self.estimates[MODEL]
 
     @cached_property
     def differences(self) -> dict[str, BootstrapResult]:
@@ -89,16 +119,9 @@ class Evaluation:
             if name != MODEL
         }
 
-    @property
-    def samples(self) -> int:
-        """How many resamples an interval is read from."""
-        return max(FEWEST_SAMPLES, min(SAMPLES, RESAMPLED_ROWS // self.frame.height))
-
     def metrics(self) -> dict[str, Any]:
-        """The model's metrics and, under `INTERVALS`, their bounds: what `metrics.json` holds."""
-        bounds = {metric: list(found) for metric, found in self.intervals[MODEL].items()}
-        return {**self.scores[MODEL], INTERVALS: bounds}
+        """Those of the model, see `metrics_of`."""
+        return self.metrics_of(MODEL)
 
-    def _interval(self, estimates: LikesEstimates, metric: str) -> tuple[float, float]:
-        settings = {"metric": metric, "clusters": self.accounts, "samples": self.samples}
-        return confidence_interval(self.actual, estimates, **settings)
+    def _metrics(self, name: str) -> dict[str, float]:
+        return super()._metrics(name) | (self.failures if name == MODEL else {})
