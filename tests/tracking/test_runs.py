@@ -99,10 +99,11 @@ def test_mlflow_is_as_patient_as_before(monkeypatch):
     assert runs.ATTEMPTS not in os.environ
 
 
-def test_a_training_does_not_go_on_with_an_evaluation_of_its_name(once, uri):
-    given = {"experiment_name": "kinds", "run_name": "same", "config": {}, "overrides": []}
+@pytest.mark.parametrize("kind", runs.SCORINGS)
+def test_a_training_does_not_go_on_with_an_evaluation_of_its_name(once, uri, kind):
+    given = {"experiment_name": f"kinds_{kind}", "run_name": "same", "config": {}, "overrides": []}
     trained = open_run(tracking_uri=uri, **given, resume=False)
-    scored = open_run(tracking_uri=uri, **given, resume=False, kind=runs.EVALUATION)
+    scored = open_run(tracking_uri=uri, **given, resume=False, kind=kind)
     kinds = [logger.experiment.get_run(logger.run_id).data.tags["kind"] for logger in (trained, scored)]
-    assert kinds == ["train", "evaluate"]
+    assert kinds == ["train", kind]
     assert open_run(tracking_uri=uri, **given, resume=True).run_id == trained.run_id

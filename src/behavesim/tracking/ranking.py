@@ -16,11 +16,11 @@ from behavesim.tracking.differing import differing, named_keys
 from behavesim.tracking.exported import HELD_OUT, PREFIX, VALIDATION, exported_metrics
 from behavesim.tracking.runs import (
     ERROR,
-    EVALUATION,
     FINISHED,
     INFINITE,
     KIND,
     PARENT,
+    SCORINGS,
     SQLITE,
     bury,
     impatient,
@@ -149,7 +149,7 @@ def _apart(runs: Sequence[Run]) -> tuple[list[Run], dict[str, str]]:
     """The runs that trained something, and the names of sweeps by the ids of their parent runs."""
     parents = {run.data.tags[PARENT] for run in runs if PARENT in run.data.tags}
     sweeps = {run.info.run_id: run.info.run_name for run in runs if run.info.run_id in parents}
-    trained = [run for run in runs if run.data.tags.get(KIND) != EVALUATION]
+    trained = [run for run in runs if run.data.tags.get(KIND) not in SCORINGS]
     return [run for run in trained if run.info.run_id not in sweeps], sweeps
 
 

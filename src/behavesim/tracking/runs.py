@@ -19,8 +19,9 @@ from behavesim.tracking.differing import is_bookkeeping
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 PARENT, ERROR, PROCESS = "mlflow.parentRunId", "error", "process"
-# What a run did, by the command of that name: trainings are compared, an evaluation is of another table each.
-KIND, TRAINING, EVALUATION = "kind", "train", "evaluate"
+# What a run did, by the command of that name: trainings are compared and continued; `SCORINGS` train no model of ours.
+KIND, TRAINING, EVALUATION, BASELINES = "kind", "train", "evaluate", "baselines"
+SCORINGS = (EVALUATION, BASELINES)
 # The id of a sweep's run, by which its jobs know that they are its children, in whatever process they run.
 PARENT_VARIABLE = "BEHAVESIM_PARENT_RUN"
 OBJECTIVE = "objective"  # the metric that a sweep minimises, of a job and, the lowest, of the sweep
@@ -173,10 +174,10 @@ def _find_or_create(client: MlflowClient, name: str, artifacts: str | None) -> s
 
 
 def _latest_run(client: MlflowClient, experiment_id: str, run_name: str) -> Run | None:
-    """The run of that name which was started last, but evaluations, which may have the name of a training."""
+    """The run of that name which was started last, but for `SCORINGS`, which may have the name of a training."""
     quoted = run_name.replace("'", "")
     runs = client.search_runs([experiment_id], f"attributes.run_name = '{quoted}'")
-    return next((run for run in runs if run.data.tags.get(KIND) != EVALUATION), None)
+    return next((run for run in runs if run.data.tags.get(KIND) not in SCORINGS), None)
 
 
 def _reason(error: Exception) -> str:
