@@ -39,6 +39,7 @@ def given_paths(sample_source, tmp_path_factory):
         "prepare": [f"source={table}", "name=mine"],
         "compare": [],
         "benchmark": sample,
+        "baselines": sample,
     }
 
 

@@ -28,10 +28,23 @@ FLOORS = (
         "resume",
         "leaderboard",
         "sweep",
+        "baselining",
         "benchmarking",
         "reporting",
     },
-    {"apart", "cli", "train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark"},
+    {
+        "apart",
+        "cli",
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "convert",
+        "prepare",
+        "compare",
+        "benchmark",
+        "baselines",
+    },
 )
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
 HYDRA = {"apart", "build", "cli", "train", "evaluate", "predict"}

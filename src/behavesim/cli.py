@@ -25,6 +25,7 @@ PACKAGE = Path(__file__).parent
 # The wheel carries conf/ inside the package; a checkout has it beside src/.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 USER_ERROR = 2
+WITH_SAMPLE = ("train", "benchmark", "baselines")  # commands that take the sample unless they are given a table
 
 
 def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
@@ -96,13 +97,13 @@ def check(name: str, cfg: DictConfig) -> None:
 
 
 def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
-    """`data.path=FILE` alone means `data=tweets` in training, whose default is the sample; odd values are quoted."""
+    """`data.path=FILE` alone means `data=tweets` where the default is the sample; odd values are quoted."""
     has_path = any(argument.startswith("data.path=") for argument in arguments)
     chooses = any(argument.startswith(("data=", "+data=", "++data=")) for argument in arguments)
     quoted = [_quoted(argument) for argument in arguments]
     if name == "compare":  # `experiment` is a group of recipes to Hydra, and MLflow's word to whoever compares runs
         quoted = [re.sub("^experiment=", "experiment_name=", argument) for argument in quoted]
-    return [*quoted, "data=tweets"] if name in ("train", "benchmark") and has_path and not chooses else quoted
+    return [*quoted, "data=tweets"] if name in WITH_SAMPLE and has_path and not chooses else quoted
 
 
 def _quoted(argument: str) -> str:

@@ -68,6 +68,32 @@ class Benchmark(Node):
     seconds: Positive | None
 
 
+class Trees(Node):
+    """`lightgbm` of the baselines."""
+
+    learning_rate: Positive
+    num_leaves: Annotated[int, Field(ge=2)]
+    min_child_samples: Count
+    subsample: Annotated[float, Field(gt=0, le=1)]
+    colsample_bytree: Annotated[float, Field(gt=0, le=1)]
+    trees: Count
+    patience: Count
+
+
+class Baselines(Node):
+    """`python -m behavesim.baselines`."""
+
+    data: Data
+    strategy: Target
+    trainer: Trainer
+    logger: Logger
+    paths: Paths
+    run_name: RunName
+    seed: Seed
+    ckpt: str | None
+    lightgbm: Trees
+
+
 class Evaluate(Node):
     """`python -m behavesim.evaluate`."""
 
@@ -170,4 +196,5 @@ SCHEMAS: Mapping[str, type[Node]] = {
     "prepare": Prepare,
     "compare": Compare,
     "benchmark": Benchmark,
+    "baselines": Baselines,
 }

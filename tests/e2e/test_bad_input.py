@@ -12,7 +12,7 @@ import pytest
 
 from behavesim.data.output import write_table
 
-COMMANDS = ("train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark")
+COMMANDS = ("train", "evaluate", "predict", "export", "convert", "prepare", "compare", "benchmark", "baselines")
 SECONDS = 8  # 3 on an idle machine
 
 

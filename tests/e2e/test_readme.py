@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import torch
 
+from behavesim.baselines import baselines
 from behavesim.benchmark import benchmark
 from behavesim.cli import CONF, compose
 from behavesim.compare import compare
@@ -31,6 +32,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 COMMAND = re.compile(r"^(?:\S*/)?python -m behavesim\.(\w+)(.*)$")
 TABLES = (".xlsx", ".csv", ".parquet")
 RUNS = {
+    "baselines": baselines,
     "benchmark": benchmark,
     "compare": compare,
     "convert": convert,
