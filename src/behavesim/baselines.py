@@ -13,7 +13,7 @@ def baselines(cfg: "DictConfig") -> dict[str, dict[str, float]]:
     from behavesim.baselining.boosting import boosted, check_libraries
 
     check_libraries()
-    from behavesim import build, inputs, results
+    from behavesim import build, inputs, results, scoring
     from behavesim.baselining.compared import artifact_of
     from behavesim.baselining.forecasts import forecasts
     from behavesim.baselining.scored import forecasts_of, record
@@ -28,8 +28,9 @@ def baselines(cfg: "DictConfig") -> dict[str, dict[str, float]]:
     artifact = artifact_of(cfg, parts["test"])
     logger = build.logger(cfg, kind=BASELINES)
     with results.failure_marked(logger):
+        predictions = scoring.predict(cfg, artifact, parts["test"]) if artifact else None
         trees = boosted(parts, cfg.lightgbm, cfg.seed)
-        found = forecasts_of(cfg, artifact, parts["test"], forecasts(cfg, rows, parts, trees))
+        found = forecasts_of(cfg, artifact, parts["test"], predictions, forecasts(cfg, rows, parts, trees))
         record(cfg, logger, found, trees)
     return found.scores
 

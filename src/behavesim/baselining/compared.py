@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from behavesim import scoring
 from behavesim.artifact import Artifact, load_artifact
 from behavesim.data.prepared import TweetRows
 from behavesim.errors import UserError
@@ -28,5 +27,4 @@ def artifact_of(cfg: DictConfig, test: TweetRows) -> Artifact | None:
             "accepted: the data settings that it was trained with (data.split, data.split_seed, data.fold, "
             "data.validation, data.test), or an artifact that was trained with these"
         )
-    scoring.reader_of(cfg, artifact, test.table)  # pictures that do not fit are said before trees grow
     return artifact

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
@@ -29,15 +30,18 @@ LIBRARIES = ("behavesim", "lightgbm", "scikit-learn", "torch")
 
 
 def forecasts_of(
-    cfg: DictConfig, artifact: Artifact | None, test: TweetRows, estimates: Mapping[str, LikesEstimates]
+    cfg: DictConfig,
+    artifact: Artifact | None,
+    test: TweetRows,
+    predictions: Mapping[str, np.ndarray] | None,
+    estimates: Mapping[str, LikesEstimates],
 ) -> Forecasts:
-    """The baselines' `estimates` of the test rows; with an artifact, an `Evaluation` of it beside them."""
+    """The baselines' `estimates` of the test rows; an artifact's `predictions` make an `Evaluation` of it."""
     source = cfg.data.path or cfg.data.sample.folder
     split = cfg.data.split if not cfg.data.fold else f"{cfg.data.split}, fold {cfg.data.fold}"
-    given = {"title": f"{Path(source).name}, {split}", "frame": test.frame(*COLUMNS)}
+    title, frame = f"{Path(source).name}, {split}", test.frame(*COLUMNS)
     if artifact is None:
-        return Forecasts(**given, estimates=estimates)
-    predictions = scoring.predict(cfg, artifact, test)
+        return Forecasts(title, frame, estimates)
     facts = {
         "run": cfg.run_name,
         "artifact": str(cfg.ckpt),
@@ -46,7 +50,8 @@ def forecasts_of(
         "versions": versions(*LIBRARIES),
     }
     return Evaluation(
-        **given,
+        title=f"{Path(cfg.ckpt).name} on {title}",
+        frame=frame,
         estimates={MODEL: estimates_of(predictions), **estimates},
         known=scoring.known_counts(artifact, test),
         facts=facts,
@@ -68,11 +73,11 @@ def record(cfg: DictConfig, logger: Logger | None, found: Forecasts, trees: Boos
     full_table(found).write_csv(folder / TABLE)
     prediction_table(found).write_parquet(folder / PREDICTIONS)
     files = [folder / results.METRICS, folder / TABLE]
-    shown = LIGHTGBM
+    shown, title = LIGHTGBM, f"LightGBM on {found.title}"
     if isinstance(found, Evaluation):
-        shown = MODEL
+        shown, title = MODEL, found.title
         files.append(write_report(found, folder))
-    figure = results.plot(folder, found.actual, found.estimates[shown], f"{shown}: {found.title}")
+    figure = results.plot(folder, found.actual, found.estimates[shown], title)
     logged = {f"{LIGHTGBM}/{name}": value for name, value in effort.items()}
     for name, scores in found.scores.items():
         logged |= {f"{'test' if name == MODEL else _key(name)}/{metric}": value for metric, value in scores.items()}
