@@ -1,11 +1,13 @@
 """The last tweets of an account."""
 
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
+from omegaconf import OmegaConf
 
-from behavesim.baselining.forecasts import RECENT, _recent
+from behavesim.baselining.forecasts import RECENT, _recent, forecasts
 
 START = datetime(2020, 1, 1)
 
@@ -31,3 +33,22 @@ def test_no_more_than_the_last_few_count():
 def test_nothing_known_is_nothing_recent():
     known = frame(("a", 1, 1))
     assert [len(logs) for logs in _recent(known[:0], known)] == [0]
+
+
+def test_the_history_says_which_tweets_count(sample_table):
+    rows = sample_table.all()
+    parts = {"train": rows[:100], "test": rows[100:]}
+    trees = SimpleNamespace(estimates=None)
+    found = {}
+    for history in ("none", "train", "rolling"):
+        cfg = OmegaConf.create({"data": {"history": history}})
+        estimates = forecasts(cfg, rows, parts, trees)
+        found[history] = estimates["rolling mean"].logmean
+    assert (found["none"] == estimates["constant"].logmean).all()
+    test = parts["test"].frame("username", "date")
+    for history, known in (("train", rows[:100]), ("rolling", rows)):
+        recent = _recent(known.frame("username", "date", "likes"), test)
+        assert [np.expm1(logs.mean()) for logs in recent if len(logs)] == [
+            value for value, logs in zip(found[history], recent, strict=True) if len(logs)
+        ]
+    assert (found["train"] != found["rolling"]).any()
