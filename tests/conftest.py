@@ -13,8 +13,10 @@ from behavesim.data.prepare import Job, prepare
 from behavesim.data.sample import ensure_sample
 from behavesim.models.binning import LikesBins
 from behavesim.models.builders import DataFacts, git_tiny
+from behavesim.models.metadata import MetadataShape
 from behavesim.models.text_head import Answering
 
+POST = 6  # numbers of an earlier post
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 torch.set_num_threads(1)
@@ -68,7 +70,8 @@ def facts_of(**replaced):
     facts = {
         "bins": LikesBins.fit(np.geomspace(1, 10_000, 400) - 1, 12),
         "vocab_size": 300,
-        "features": 5,
+        "metadata": MetadataShape(observed=3, summary=2, statistics=4, accounts=3, companies=2, rows=400),
+        "history": (0, POST),
         "eos_ids": [2],
         "pad_id": 0,
         "answering": Answering(**(answering | replaced)),
@@ -96,10 +99,21 @@ def plain_settings():
         "image_tokens": 3,
         "frames": 1,
         "smoothing": 1.0,
+        "squared": 0.5,
         "metadata": True,
+        "readers": {
+            "members": 2,
+            "width": 8,
+            "name_width": 4,
+            "name_penalty": 0.2,
+            "name_dropout": 0.0,
+            "feature_dropout": 0.0,
+            "summary_dropout": 0.0,
+            "dropout": 0.0,
+        },
         "token_dropout": 0.0,
-        "metadata_dropout": 0.0,
         "head_dropout": 0.0,
+        "text_dropout": 0.0,
         "gradient_checkpointing": False,
     }
 
@@ -108,10 +122,11 @@ def plain_settings():
 def tiny_model(plain_settings):
     """Builder of a real `git_tiny` in eval mode; keywords replace those of `git_tiny`, `r` is LoRA's.
 
-    Its head is not zero at the start, unlike a trained model's, so that predictions depend on every input.
+    Unless `fresh`, its head is not zero at the start and the text's gate is open, as in a trained model: predictions
+    depend on every input.
     """
 
-    def build(*, r=0, seed=0, **pieces):
+    def build(*, r=0, seed=0, fresh=False, **pieces):
         torch.manual_seed(seed)
         defaults = {
             **plain_settings,
@@ -123,8 +138,11 @@ def tiny_model(plain_settings):
             "facts": facts_of(),
         }
         model = git_tiny(**(defaults | pieces))
+        if fresh:
+            return model.eval()
         if pieces.get("head") != "text":
             torch.nn.init.normal_(model.head.linear.weight)
+            torch.nn.init.normal_(model.head.gate)
         if model.frame_embedding is not None:
             torch.nn.init.normal_(model.frame_embedding)
         return model.eval()
@@ -134,18 +152,30 @@ def tiny_model(plain_settings):
 
 @pytest.fixture(scope="session")
 def model_inputs():
-    """Builder of a batch for `tiny_model`: texts as lists of ids, pictures as {slot: seed}, right-padded."""
+    """Builder of a batch for `tiny_model`: texts as lists of ids, pictures as {slot: seed}, right-padded.
 
-    def build(texts, pictures=None, *, features=True, pad_to=0):
+    `history` is the number of places for earlier posts; the first of them is filled in every row, the last in none.
+    """
+
+    def build(texts, pictures=None, *, features=True, history=0, pad_to=0):
         length = max(pad_to, *(len(text) for text in texts))
         slots = sorted(pictures or {})
         drawn = [np.random.default_rng(pictures[slot]).integers(0, 256, (3, 16, 16), np.uint8) for slot in slots]
         # Rows take the numbers of their first token, so that a row is the same in every batch.
-        numbers = [np.random.default_rng(text[0]).standard_normal(5, np.float32) for text in texts]
+        rows = [np.random.default_rng(text[0]) for text in texts]
+        numbers, statistics, posts = (
+            torch.from_numpy(np.stack([row.standard_normal(shape, np.float32) for row in rows]))
+            for shape in (5, 4, (history, POST))
+        )
+        filled = [[post < 1 + text[0] % max(1, history - 1) for post in range(history)] for text in texts]
         return {
             "input_ids": torch.tensor([list(text) + [0] * (length - len(text)) for text in texts]),
             "attention_mask": torch.tensor([[1] * len(text) + [0] * (length - len(text)) for text in texts]),
-            "features": torch.from_numpy(np.stack(numbers)) if features else None,
+            "features": numbers if features else None,
+            "statistics": statistics if features else None,
+            "names": torch.tensor([[text[0] % 4, text[0] % 3] for text in texts]) if features else None,
+            "history": posts if history else None,
+            "history_valid": torch.tensor(filled) if history else None,
             "pixel_values": torch.from_numpy(np.stack(drawn)) if slots else None,
             "image_slot": torch.tensor(slots) if slots else None,
         }

@@ -9,12 +9,13 @@ import behavesim
 
 PACKAGE = Path(behavesim.__file__).parent
 FLOORS = (
-    {"errors", "log", "folders", "config", "nodes", "pairs", "schema", "machine", "redact", "processes"},
+    {"errors", "log", "folders", "config", "nodes", "model_nodes", "pairs", "schema", "machine", "redact", "processes"},
     {"data", "models", "metrics"},
     {"training"},
     {"tracking"},
     {
         "artifact",
+        "fitted_files",
         "build",
         "reference_artifact",
         "export_formats",
@@ -49,7 +50,7 @@ FLOORS = (
 ROOMS = {"data", "models", "metrics"}  # of one floor, and yet strangers
 HYDRA = {"apart", "build", "cli", "train", "evaluate", "predict"}
 MLFLOW = {"tracking"}
-LIGHT = {"errors", "log", "config", "nodes", "pairs", "schema", "machine", "redact", "processes", "sweep"}
+LIGHT = FLOORS[0] - {"folders"} | {"sweep"}
 HEAVY = {"torch", "lightning", "hydra", "mlflow", "transformers", "polars", "numpy"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

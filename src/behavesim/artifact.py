@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +15,25 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast
 
 from behavesim.data.encode import TweetEncoder
-from behavesim.data.features import Features
+from behavesim.data.history import History
+from behavesim.data.known import NAMES, TOKEN_NAMES
 from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
 from behavesim.errors import UserError
+from behavesim.fitted_files import ALWAYS, SUMMARY, TOKENIZER, Fitted, read_fitted, write_fitted
 from behavesim.folders import take_place
 from behavesim.models import builders
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.models.llm import ids_of
+from behavesim.models.metadata import MetadataShape
 from behavesim.models.text_head import Answering
 from behavesim.models.trainable import once, part_of
 
-CONFIG, WEIGHTS, BINS, FEATURES, SEEN, VERSIONS, TOKENIZER = (
-    "config.yaml",
-    "model.safetensors",
-    "bins.json",
-    "features.json",
-    "seen_rows.safetensors",
-    "versions.json",
-    "tokenizer",
-)
+CONFIG, WEIGHTS, SEEN, VERSIONS = "config.yaml", "model.safetensors", "seen_rows.safetensors", "versions.json"
 FILES = (CONFIG, WEIGHTS, SEEN, VERSIONS)
-FITTED = (BINS, FEATURES)  # on training rows: a converted checkpoint of the reference has neither
-OPTIONAL = (*FITTED, TOKENIZER)  # in a converted one
 LIBRARIES = ("behavesim", "torch", "transformers", "open_clip_torch", "peft", "lightning", "tokenizers", "polars")
 # An artifact's config names its builder; nothing outside this table is ever called.
 BUILDERS = {
@@ -61,12 +53,13 @@ class Artifact:
     # `DataFacts`; `pictures`, how many of them were seen in training.
     config: Mapping[str, Any]
     seen: Mapping[str, np.ndarray]  # identity hashes of training and validation rows, int64 each
+    history: History = field(default_factory=lambda: History.of([]))  # labelled posts of training
 
 
 def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> GitModel:
     """The model of a configuration's `model` and `task`; `encoder` and `bins` give what the data decides."""
     node = config["model"]
-    settings = {key: value for key, value in node.items() if key not in ("_target_", "bins")}
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "bins", "tokens_per_batch")}
     return BUILDERS[node["_target_"]](**settings, facts=data_facts(config, encoder, bins))
 
 
@@ -80,17 +73,26 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
         max_new_tokens=task["answer_tokens"],
         supervise=task["supervise"],
         seed=task["sample_seed"],
-        limit=math.expm1(bins.edges[-1]) if bins else math.inf,
+        limit=math.expm1(bins.limit) if bins else math.inf,
     )
     return builders.DataFacts(
         bins=bins,
         vocab_size=len(encoder.tokenizer or ()),
-        features=encoder.features.count if encoder.features else 0,
+        metadata=metadata_shape(encoder, bins),
+        history=(encoder.history, len(TOKEN_NAMES)),
         eos_ids=None if encoder.tokenizer is None else ids_of(encoder.tokenizer.eos_token_id),
         pad_id=encoder.pad_id,
         answering=answering,
         image_states=states and tuple(states),
     )
+
+
+def metadata_shape(encoder: TweetEncoder, bins: LikesBins | None) -> MetadataShape:
+    """How many numbers of each kind an encoder tells; none, where nothing was fitted."""
+    if encoder.features is None or bins is None:
+        return MetadataShape(0, 0, 0, 0, 0, 1)
+    fitted, summary = encoder.features, encoder.summary.width if encoder.summary else 0
+    return MetadataShape(fitted.count, summary, len(NAMES), len(fitted.accounts), len(fitted.companies), bins.rows)
 
 
 def seen_hashes(parts: Mapping[str, TweetRows]) -> dict[str, np.ndarray]:
@@ -126,15 +128,12 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 def _write(artifact: Artifact, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
     OmegaConf.save(OmegaConf.create(dict(artifact.config)), folder / CONFIG)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
-    if artifact.bins is not None:
-        (folder / BINS).write_text(json.dumps(artifact.bins.to_dict()))
-    if artifact.encoder.features is not None:
-        (folder / FEATURES).write_text(json.dumps(artifact.encoder.features.to_dict(), indent=1))
+    encoder = artifact.encoder
+    fitted = Fitted(encoder.tokenizer, artifact.bins, encoder.features, encoder.summary, artifact.history)
+    write_fitted(fitted, folder)
     save_file({part: torch.from_numpy(hashes) for part, hashes in artifact.seen.items()}, folder / SEEN)
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     (folder / VERSIONS).write_text(json.dumps(versions, indent=1))
-    if artifact.encoder.tokenizer is not None:
-        artifact.encoder.tokenizer.save_pretrained(folder / TOKENIZER)
 
 
 def load_artifact(folder: Path, task: Mapping[str, Any] | None = None) -> Artifact:
@@ -192,26 +191,35 @@ def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     target = config["model"]["_target_"]
     if target not in BUILDERS:
         raise UserError(f"{folder / CONFIG}: model._target_ is {target}; accepted: {', '.join(BUILDERS)}")
-    if not config.get("converted", False):
-        check_files(folder, OPTIONAL)
-    fitted = {name: json.loads((folder / name).read_text()) for name in FITTED if (folder / name).exists()}
-    bins = LikesBins.from_dict(fitted[BINS]) if BINS in fitted else None
-    features = Features.from_dict(fitted[FEATURES]) if FEATURES in fitted else None
-    period = (features.first, features.last) if features else (None, None)
-    tokenizer = None
-    if (folder / TOKENIZER).exists():
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / TOKENIZER, local_files_only=True)
-    encoder = TweetEncoder(
-        tokenizer=tokenizer,
-        task=BehaviourTask(config["task"]["prompt"], *period),
-        features=features,
-        max_length=config["task"]["max_length"],
-        answer_tokens=answer_tokens(config),
-    )
-    model = build_model(config, encoder, bins)
+    check_files(folder, _fitted_files(config))
+    fitted = read_fitted(folder)
+    encoder = _encoder(fitted, config)
+    model = build_model(config, encoder, fitted.bins)
     _load_weights(model, load_file(folder / WEIGHTS), config["model"])
     seen = {part: hashes.numpy() for part, hashes in load_file(folder / SEEN).items()}
-    return Artifact(model.eval(), encoder, bins, config, seen)
+    return Artifact(model.eval(), encoder, fitted.bins, config, seen, fitted.history)
+
+
+def _fitted_files(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that an artifact of this configuration must have."""
+    if config.get("converted", False):
+        return ()
+    return (*ALWAYS, TOKENIZER, *([SUMMARY] if config["task"]["text_summary"] else []))
+
+
+def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
+    """The encoder of training."""
+    task, features = config["task"], fitted.features
+    period = (features.first, features.last) if features else (None, None)
+    return TweetEncoder(
+        tokenizer=fitted.tokenizer,
+        task=BehaviourTask(task["prompt"], *period, task["names"]),
+        features=features,
+        max_length=task["max_length"],
+        answer_tokens=answer_tokens(config),
+        summary=fitted.summary,
+        history=task["history"] if config["data"].get("history", "none") != "none" else 0,
+    )
 
 
 def answer_tokens(config: Mapping[str, Any]) -> int:

@@ -116,6 +116,9 @@ def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> Likes
         batch_plan=data.batch_plan,
         frozen_digest=frozen_digest(git_model),
         seed=cfg.seed,
+        history_dropout=cfg.task.history_dropout,
+        mirrored=cfg.task.mirrored,
+        numbers_lr=cfg.optim.numbers_lr,
     )
 
 

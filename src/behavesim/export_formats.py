@@ -20,7 +20,6 @@ from transformers import PreTrainedModel
 
 from behavesim.artifact import (
     CONFIG,
-    FITTED,
     WEIGHTS,
     Artifact,
     check_files,
@@ -29,6 +28,7 @@ from behavesim.artifact import (
     replaced_folder,
 )
 from behavesim.errors import UserError
+from behavesim.fitted_files import FITTED
 from behavesim.models.trainable import part_of
 
 DESCRIPTION = "behavesim.yaml"

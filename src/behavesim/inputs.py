@@ -72,11 +72,12 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
     module = TweetDataModule(
         rows,
         reader,
-        loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader),
+        loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader, cfg.task.history),
         encoder_settings(cfg),
         split=split_settings(data),
         seed=cfg.seed,
         folder=encoded_folder(cfg),
+        history=data.history,
     )
     if module.split.dropped:
         log.info("%s training rows repeat a held-out text and are left out", module.split.dropped)
@@ -95,15 +96,15 @@ def split_settings(data: DictConfig) -> SplitSettings:
     return SplitSettings(data.split, data.validation, data.test, data.split_seed, **cuts, fold=data.fold)
 
 
-def loader_settings(data: DictConfig, model: Mapping[str, Any], reader: PictureReader) -> LoaderSettings:
-    """How batches of a model are filled and loaded: `data` and `model` as in a configuration."""
+def loader_settings(data: DictConfig, model: Mapping[str, Any], reader: PictureReader, posts: int) -> LoaderSettings:
+    """How batches are filled and loaded: `data` and `model` as in a configuration, `posts` earlier ones as tokens."""
     decodes = isinstance(reader, StoredPictures) and reader.table.pictures > 0
     return LoaderSettings(
-        data.tokens_per_batch,
+        data.tokens_per_batch or model["tokens_per_batch"],
         _workers(data.num_workers, decodes),
         frames=0 if isinstance(reader, Blind) else model["frames"],
         image_tokens=_image_tokens(model, reader),
-        prefix_tokens=int(model["metadata"]),
+        prefix_tokens=int(model["metadata"]) * (1 + posts),
         rows_per_batch=data.get("rows_per_batch"),
     )
 
@@ -171,6 +172,9 @@ def encoder_settings(cfg: DictConfig) -> EncoderSettings:
         answer_tokens=answer_tokens(config),
         tokenizer=tokenizer,
         vocab_size=_vocab_size(config["model"]) if tokenizer is None else len(tokenizer),
+        names=cfg.task.names,
+        history=cfg.task.history,
+        text_summary=cfg.task.text_summary,
     )
 
 

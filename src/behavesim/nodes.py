@@ -1,7 +1,7 @@
 """The nodes of configurations: one class a node, plain types alone."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -36,10 +36,9 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
-Part = Literal["vision", "projector", "llm", "lora", "head"]
+HistoryMode = Literal["none", "train", "rolling"]
 BadRowPolicy = Literal["error", "skip"]
 Limit = Annotated[int | float, Field(ge=0)] | None
-Names = Annotated[list[str], Field(min_length=1)]
 
 
 class Node(BaseModel):
@@ -74,6 +73,7 @@ class Data(Node):
     image_size: Count | None
     image_features: str | None
     on_bad_row: BadRowPolicy
+    history: HistoryMode
     split: Literal["random", "unseen_time", "unseen_company"]
     split_seed: int
     validation: Share
@@ -81,7 +81,7 @@ class Data(Node):
     fold: Natural
     validation_from: Moment | None
     test_from: Moment | None
-    tokens_per_batch: Count
+    tokens_per_batch: Count | None
     rows_per_batch: Count | None
     num_workers: Natural | None
 
@@ -92,6 +92,7 @@ class ScoredData(Node):
     image_column: str | None
     image_features: str | None
     on_bad_row: BadRowPolicy
+    history: HistoryMode
     tokens_per_batch: Count
     num_workers: Natural | None
 
@@ -102,86 +103,17 @@ class LabelledData(ScoredData):
     path: Given
 
 
-class Vision(Node):
-    """Shape of a vision transformer."""
-
-    image_size: Count
-    patch_size: Count
-    width: Count
-    layers: Count
-    heads: Count
-
-
-class LanguageModel(Node):
-    """Shape of a language model with random weights."""
-
-    vocab_size: Annotated[int, Field(ge=300)]  # 256 bytes, the special tokens and some merges
-    hidden_size: Count
-    layers: Count
-    heads: Count
-
-
-class Lora(Node):
-    """LoRA; r = 0 is none."""
-
-    r: Natural
-    alpha: Positive
-    dropout: Rate
-    target_modules: Names
-
-
-class Model(Node):
-    """What every `model` has."""
-
-    train: Annotated[list[Part], Field(min_length=1)]
-    projector: Literal["linear", "mlp", "resampler"]
-    image_tokens: Count
-    frames: Count
-    lora: Lora
-    gradient_checkpointing: bool
-    head: Literal["histogram", "regression", "text"]
-    bins: Annotated[int, Field(ge=3)]
-    smoothing: Positive
-    metadata: bool
-    token_dropout: Rate
-    metadata_dropout: Rate
-    head_dropout: Rate
-
-
-class TinyModel(Model):
-    """`model=git_tiny`."""
-
-    target: Literal["behavesim.models.builders.git_tiny"] = Field(alias="_target_")
-    vision: Vision
-    llm: LanguageModel
-
-
-class NamedVision(Node):
-    """A vision tower of open_clip."""
-
-    name: str
-    weights: str
-    shape: Vision | None
-
-
-class HfModel(Model):
-    """`model=git_hf` and its named kin."""
-
-    target: Literal["behavesim.models.builders.git_hf"] = Field(alias="_target_")
-    pretrained: bool
-    vision: NamedVision
-    llm: Given
-    llm_shape: dict[str, Any] | None
-    weights_dtype: Literal["float32", "bfloat16", "float16", "half"]
-    quantization: Literal["none", "nf4"]
-
-
 class Task(Node):
     """`task`."""
 
     name: Literal["behaviour"]
     prompt: Literal["ours", "reference"]
+    names: bool
     max_length: Annotated[int, Field(ge=8)]
+    history: Natural
+    history_dropout: Rate
+    mirrored: Rate
+    text_summary: Natural
     supervise: Literal["answer", "all"]
     decode: Literal["greedy", "expected"]
     samples: Count
@@ -207,6 +139,7 @@ class Optim(Node):
     """`optim`."""
 
     lr: Positive
+    numbers_lr: Positive | None
     weight_decay: Annotated[float, Field(ge=0)]
     warmup: Rate
     schedule: Literal["cosine", "linear", "constant"]

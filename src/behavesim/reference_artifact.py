@@ -79,14 +79,18 @@ def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
         "gradient_checkpointing": False,
         "head": "text",
         "smoothing": 1.0,  # of a histogram, which there is none of
+        "squared": 0.0,
         "metadata": False,
+        "readers": {},
         "token_dropout": 0.0,
-        "metadata_dropout": 0.0,
         "head_dropout": 0.0,
+        "text_dropout": 0.0,
     }
     task = {
         "name": "behaviour",
         "prompt": "reference",
+        "names": True,
+        "history": 0,
         "max_length": cfg.max_length,
         "supervise": "all",
         "decode": cfg.task.decode,

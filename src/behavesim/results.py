@@ -70,7 +70,7 @@ def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesB
     config = {key: value for key, value in build.plain(cfg).items() if key in ("data", "model", "task", "seed")}
     config["pictures"] = int(data.encoded["train"].picture_counts.sum())
     config["image_states"] = data.reader.states and list(data.reader.states)
-    artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.parts))
+    artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.parts), data.history)
     weights = gathered(stored_weights(model, config["model"]))
     if is_main():
         save_artifact(artifact, Path(cfg.export_dir), weights)
@@ -137,13 +137,7 @@ def plot(folder: Path, actual: np.ndarray, estimates: LikesEstimates, title: str
 
 
 def optimized(cfg: DictConfig, trainer: lightning.Trainer, fitted: Mapping[str, Any]) -> float:
-    """The value that a sweep minimises: the best epoch's for the monitored metric, else the last one logged.
-
-    `fitted` are the metrics at the end of training, which the trainer forgets when it tests.
-    """
-    callback = trainer.checkpoint_callback
-    if callback is not None and callback.monitor == cfg.optimized_metric and callback.best_model_score is not None:
-        return float(callback.best_model_score)
+    """The value that a sweep minimises, of the weights that are exported; `fitted` are their validation metrics."""
     metrics = {**fitted, **trainer.callback_metrics}
     if cfg.optimized_metric not in metrics:
         raise UserError(f"optimized_metric: found {cfg.optimized_metric}; accepted: {', '.join(sorted(metrics))}")

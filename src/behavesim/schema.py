@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from behavesim.model_nodes import HfModel, TinyModel
 from behavesim.nodes import (
     Answering,
     Count,
@@ -12,7 +13,6 @@ from behavesim.nodes import (
     FolderName,
     Given,
     GivenAnswering,
-    HfModel,
     LabelledData,
     Logger,
     Natural,
@@ -26,7 +26,6 @@ from behavesim.nodes import (
     Share,
     Target,
     Task,
-    TinyModel,
     Trainer,
 )
 
@@ -104,6 +103,7 @@ class Evaluate(Node):
     logger: Logger
     paths: Paths
     run_name: RunName
+    history: str | None
     ckpt: Given
 
 
@@ -116,6 +116,7 @@ class Predict(Node):
     run_name: RunName
     data: ScoredData
     task: Answering
+    history: str | None
     ckpt: Given
     input: Given
     output: Given

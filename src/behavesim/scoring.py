@@ -1,6 +1,7 @@
 """An artifact on a table: predictions, in the table's order."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 from behavesim import build
 from behavesim.artifact import Artifact
 from behavesim.data.encoded import open_encoded, write_encoded
+from behavesim.data.history import History
 from behavesim.data.loader import tweet_loader
 from behavesim.data.pictures.readers import Blind, PictureReader
 from behavesim.data.prepared import PreparedTable, TweetRows
@@ -21,7 +23,7 @@ from behavesim.inputs import encoded_folder, loader_settings, picture_reader
 from behavesim.log import log
 from behavesim.metrics import baselines
 from behavesim.metrics.estimates import LikesEstimates
-from behavesim.tables import prepared
+from behavesim.tables import prepared, usable
 from behavesim.training.module import LikesModule, Predictions
 
 # Columns of a prediction file and the estimate that fills each.
@@ -105,13 +107,49 @@ def _predictions(cfg: DictConfig, artifact: Artifact, rows: TweetRows, reader: P
     folder = encoded_folder(cfg)
     try:
         chunks = (chunk.with_columns(images=reader.lists(chunk)) for chunk in rows.chunks())
-        write_encoded((artifact.encoder.encode(chunk) for chunk in chunks), folder)
-        settings = loader_settings(cfg.data, artifact.config["model"], reader)
-        loader = tweet_loader(open_encoded(folder), artifact.encoder, reader, settings)
+        encoder, views = artifact.encoder, [history_of(cfg, artifact, rows)]
+        if cfg.data.history == "none" and encoder.features is not None:
+            encoder = replace(encoder, features=encoder.features.nameless())
+        write_encoded((encoder.encode(chunk, views) for chunk in chunks), folder)
+        settings = loader_settings(cfg.data, artifact.config["model"], reader, encoder.history)
+        loader = tweet_loader(open_encoded(folder), encoder, reader, settings)
         # Prediction needs no optimiser; the module only gives the trainer its steps.
         return Predictions(build.trainer(cfg).predict(LikesModule(artifact.model, optimizer=_no_optimizer), loader))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def history_of(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> History:
+    """Labelled posts that predictions may look back on: those of training, of `history=FILE`, of the table itself.
+
+    Raises:
+        UserError: the artifact was trained without history, or the file has no labelled posts.
+    """
+    trained, mode, file = artifact.config["data"].get("history", "none"), cfg.data.history, cfg.get("history")
+    if trained == "none" and mode == "rolling":
+        raise UserError(f"data.history: found {mode}; accepted: none, {cfg.ckpt} was trained with data.history=none")
+    if file is not None and "none" in (trained, mode):
+        why = f"{cfg.ckpt} was trained" if trained == "none" else "it goes"
+        raise UserError(f"history: found {file}; accepted: null, {why} with data.history=none")
+    if "none" in (trained, mode):
+        return History.of([])
+    found, features = artifact.history, artifact.encoder.features
+    if file is not None:
+        newer = _known_rows(cfg, Path(file))
+        log.info("history: %s labelled posts of %s", f"{len(newer):,}", file)
+        found = found.extended(features.history(newer.chunks()))
+    if mode == "rolling":
+        found = found.extended(features.history(rows.table.labelled().chunks()))
+    return found
+
+
+def _known_rows(cfg: DictConfig, path: Path) -> TweetRows:
+    """The labelled posts of `history=FILE`."""
+    try:
+        table = prepared(cfg, path, image_column=None, image_size=None, labelled=True)
+        return usable(cfg, table, path, labelled=True, listed="rejected_history.csv")
+    except UserError as error:
+        raise UserError(f"history: {error}") from error
 
 
 def _no_optimizer(_groups: object) -> None:
@@ -138,28 +176,28 @@ def unseen_rows(rows: TweetRows, artifact: Artifact, source: Path) -> TweetRows:
     return left
 
 
-def baselines_of(artifact: Artifact, rows: TweetRows) -> dict[str, LikesEstimates]:
+def baselines_of(artifact: Artifact, rows: TweetRows, history: History) -> dict[str, LikesEstimates]:
     """What baselines say of some rows, from the training rows that the artifact remembers; empty where it has none.
 
-    `artifact.history` is a frame of them, `username` and `likes` at least.
+    The rolling mean looks back on `history`, as the model does.
     """
-    history = getattr(artifact, "history", None)
-    if history is None:
+    posts = artifact.history.posts
+    if posts.is_empty():
         return {}
-    likes = history["likes"].to_numpy()
+    likes, frame = posts["likes"].to_numpy(), rows.frame("username", "date")
     return {
-        "account mean": baselines.account_mean(history["username"], likes, rows.frame("username")["username"]),
+        "account mean": baselines.account_mean(posts["username"], likes, frame["username"]),
+        "rolling mean": baselines.rolling_mean(history.latest(frame, baselines.RECENT), likes),
         "constant": baselines.constant(likes, len(rows)),
     }
 
 
 def known_counts(artifact: Artifact, rows: TweetRows) -> np.ndarray | None:
-    """How many tweets of each row's account the artifact was trained with: [N] int64; None for a converted one."""
-    if artifact.encoder.features is None:
+    """How many tweets of each row's account the artifact was trained with: [N] int64; None where it remembers none."""
+    if not len(artifact.history):
         return None
-    accounts = artifact.encoder.features.statistics.accounts
-    names = rows.frame("username")["username"]
-    return np.array([accounts[name][1] if name in accounts else 0 for name in names], dtype=np.int64)
+    counts = dict(artifact.history.posts.group_by("username").len().iter_rows())
+    return np.array([counts.get(name, 0) for name in rows.frame("username")["username"]], dtype=np.int64)
 
 
 def prediction_table(rows: TweetRows, estimates: dict[str, np.ndarray]) -> pl.DataFrame:

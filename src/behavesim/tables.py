@@ -54,8 +54,8 @@ def prepared(
     return prepare(replace(job, folder=cache / name, sha256=sha256))
 
 
-def usable(cfg: DictConfig, table: PreparedTable, source: Path, *, labelled: bool) -> TweetRows:
-    """The rows of a table that a command can use; the others are counted, and listed in the run's folder.
+def usable(cfg: DictConfig, table: PreparedTable, source: Path, *, labelled: bool, listed: str = LISTED) -> TweetRows:
+    """The rows of a table that a command can use; the others are counted, and `listed` in the run's folder.
 
     A prepared folder was made by a user who saw what it leaves out; of any other table, `cfg.data.on_bad_row` decides
     whether rows may be left out.
@@ -71,13 +71,13 @@ def usable(cfg: DictConfig, table: PreparedTable, source: Path, *, labelled: boo
     rows = table.labelled() if labelled else table.all()
     unlabelled = _unlabelled(table) if labelled else rejected.clear()
     if not rejected.is_empty() or not unlabelled.is_empty():
-        listed = Path(cfg.paths.output) / LISTED
-        listed.parent.mkdir(parents=True, exist_ok=True)
-        pl.concat([rejected, unlabelled]).sort("row").write_csv(listed)
+        file = Path(cfg.paths.output) / listed
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pl.concat([rejected, unlabelled]).sort("row").write_csv(file)
         if not rejected.is_empty() and cfg.data.on_bad_row == "error":
             raise UserError(_first_problem(source, rejected))
         count = rejected.height + unlabelled.height
-        log.info("%s: %s of %s rows cannot be used, see %s", source, count, _source_rows(table), listed)
+        log.info("%s: %s of %s rows cannot be used, see %s", source, count, _source_rows(table), file)
     if labelled and len(rows) == 0:
         found = f"found {_source_rows(table)} rows, none that can be used"
         raise UserError(f"{source}: {found}; accepted: at least one with likes")

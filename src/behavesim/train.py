@@ -15,6 +15,7 @@ def train(cfg: "DictConfig") -> float | None:
 
     from behavesim import build, inputs, report, results, resume
     from behavesim.log import quiet_libraries
+    from behavesim.training.calibration import calibrate
 
     quiet_libraries()
     build.check_targets(cfg)
@@ -35,6 +36,7 @@ def train(cfg: "DictConfig") -> float | None:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         fitted = results.last_metrics(trainer, module, data)
         results.load_best(trainer, module)
+        fitted |= calibrate(trainer, module, data)
         trainer.test(module, data, verbose=False)
         results.export(cfg, data, model, bins)
         scores = results.scores(cfg, data, module)

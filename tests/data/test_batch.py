@@ -26,7 +26,11 @@ def dataset(images=((), (), ()), frames=1, reader=None):
         offsets=np.array([0, 4, 6, 9]),
         answer_length=np.array([2, 0, 1]),
         features=np.arange(6, dtype=np.float32).reshape(3, 2),
-        prior=np.array([0.5, 1.5, 2.5], dtype=np.float32),
+        names=np.array([[1, 1], [0, 2], [3, 0]]),
+        statistics=np.arange(24, dtype=np.float32).reshape(3, 2, 4),
+        prior=np.array([[0.5, 5], [1.5, 15], [2.5, 25]], dtype=np.float32),
+        history=np.arange(36, dtype=np.float32).reshape(3, 2, 2, 3),
+        history_valid=np.array([[[True, True], [False, False]], [[True, False]] * 2, [[False, False]] * 2]),
         likes=np.array([3.0, np.nan, 7.0]),
         pictures=np.array([index for row in images for index in row], dtype=np.int64),
         picture_offsets=offsets_of([len(row) for row in images]),
@@ -44,10 +48,15 @@ def test_texts_are_padded_on_the_right_to_the_longest_of_the_batch():
 def test_numbers_follow_the_order_of_the_rows():
     batch = dataset().__getitems__([2, 0, 1])
     assert batch.rows.tolist() == [2, 0, 1] and batch.features.tolist() == [[4, 5], [0, 1], [2, 3]]
-    assert batch.prior.tolist() == [2.5, 0.5, 1.5] and batch.answer_length.tolist() == [1, 2, 0]
+    assert batch.prior[:, 0].tolist() == [2.5, 0.5, 1.5] and batch.answer_length.tolist() == [1, 2, 0]
     assert batch.likes[:2].tolist() == [7, 3] and batch.likes[2].isnan()
-    types = (batch.rows, batch.input_ids, batch.attention_mask, batch.features, batch.prior, batch.likes)
-    assert [value.dtype for value in types] == [torch.int64] * 3 + [torch.float32] * 3
+    assert batch.names.tolist() == [[3, 0], [1, 1], [0, 2]] and batch.statistics[:, 0, 0].tolist() == [16, 0, 8]
+    assert batch.history[:, 1, 0, 0].tolist() == [30, 6, 18]
+    assert batch.history_valid[1].tolist() == [[True, True], [False, False]] and batch.history_valid.dtype == torch.bool
+    types = (batch.rows, batch.input_ids, batch.attention_mask, batch.names)
+    assert [value.dtype for value in types] == [torch.int64] * 4
+    types = (batch.features, batch.statistics, batch.prior, batch.history, batch.likes)
+    assert [value.dtype for value in types] == [torch.float32] * 5
 
 
 def test_the_model_is_given_no_likes():
@@ -55,9 +64,26 @@ def test_the_model_is_given_no_likes():
         "input_ids",
         "attention_mask",
         "features",
+        "names",
+        "statistics",
+        "history",
+        "history_valid",
         "pixel_values",
         "image_slot",
     }
+
+
+def test_each_row_is_shown_in_the_view_that_is_chosen():
+    batch = dataset().__getitems__([2, 0, 1])
+    seen = batch.view(torch.tensor([1, 0, 1]))
+    assert seen.prior.tolist() == [[25], [0.5], [15]] and seen.statistics[:, 0, 0].tolist() == [20, 0, 12]
+    assert seen.history.shape == (3, 1, 2, 3) and seen.history_valid.shape == (3, 1, 2)
+    for name in ("statistics", "history", "history_valid"):
+        whole = getattr(batch, name)
+        assert torch.equal(seen.inputs()[name], torch.stack([whole[0, 1], whole[1, 0], whole[2, 1]]))
+        assert torch.equal(batch.inputs()[name], whole[:, 0])
+    for name in ("rows", "input_ids", "features", "names", "likes"):
+        assert getattr(seen, name) is getattr(batch, name)
 
 
 @pytest.mark.parametrize(

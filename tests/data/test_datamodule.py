@@ -12,9 +12,10 @@ from omegaconf import OmegaConf
 from behavesim.artifact import data_facts
 from behavesim.cli import CONF
 from behavesim.data import datamodule, prepared
-from behavesim.data.accounts import FoldStatistics
+from behavesim.data.batch import NUMBERS
 from behavesim.data.datamodule import EncoderSettings, TweetDataModule
 from behavesim.data.features import Features
+from behavesim.data.known import TOKEN_NAMES
 from behavesim.data.loader import LoaderSettings, tweet_loader
 from behavesim.data.output import write_table
 from behavesim.data.pictures.origins import ColumnPictures
@@ -29,7 +30,7 @@ from behavesim.training.module import targets_of
 PARTS = pytest.mark.parametrize("part", ["train", "validation", "test"])
 SPLIT = SplitSettings("random", 0.2, 0.2, 0)
 LOADING = LoaderSettings(tokens_per_batch=600, num_workers=0, frames=1)
-ENCODING = EncoderSettings(style="ours", max_length=64, answer_tokens=0, tokenizer=None, vocab_size=400)
+ENCODING = EncoderSettings(style="ours", max_length=64, answer_tokens=0, tokenizer=None, vocab_size=400, history=2)
 
 
 @pytest.fixture(scope="module")
@@ -135,24 +136,11 @@ def test_parts_are_places_among_the_rows_that_were_given(build, sample_table):
 
 def test_tokenizer_and_features_are_fitted_on_training_rows_alone(data):
     train = data.parts["train"].frame()
-    statistics = FoldStatistics.fit([train], train.height, 0)
     encoder = data.encoder
-    assert encoder.features == Features.fit(lambda: [train], statistics)
+    assert encoder.features == Features.fit(lambda: [train])
     assert (encoder.task.first, encoder.task.last) == (train["date"].min(), train["date"].max())
     prompts = [encoder.task.prompt(tweet).text for tweet in tweets(train)]
     assert encoder.tokenizer.get_vocab() == train_tokenizer(prompts, 400).get_vocab()
-
-
-@PARTS
-def test_training_rows_alone_get_the_statistics_of_other_folds(data, part):
-    frame, encoded = data.parts[part].frame(), data.encoded[part]
-    known = data.encoder.features.statistics.lookup(frame)
-    expected = data.statistics.out_of_fold(frame, 0) if part == "train" else known
-    np.testing.assert_allclose(encoded.prior, expected[:, 0], rtol=1e-6)
-    numbers, _ = data.encoder.features.transform(frame, expected)
-    np.testing.assert_allclose(encoded.features, numbers, rtol=1e-5, atol=1e-6)
-    if part == "train":
-        assert np.abs(encoded.prior - known[:, 0]).max() > 0.05
 
 
 def test_chunks_change_nothing(build, data, monkeypatch):
@@ -163,7 +151,8 @@ def test_chunks_change_nothing(build, data, monkeypatch):
         assert (one.tokens == two.tokens).all() and (one.offsets == two.offsets).all()
         assert (one.pictures == two.pictures).all() and (one.picture_offsets == two.picture_offsets).all()
         assert (one.likes == two.likes).all()
-        np.testing.assert_allclose(one.features, two.features, rtol=1e-4, atol=1e-5)
+        for name in NUMBERS:
+            np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-4, atol=1e-5, err_msg=name)
     assert other.digest == data.digest
 
 
@@ -241,6 +230,7 @@ def test_a_model_runs_on_a_real_batch(data, tiny_model):
     task = OmegaConf.load(CONF / "task" / "behaviour.yaml")
     facts = data_facts({"task": task}, data.encoder, LikesBins.fit(data.train_likes, 12))
     model = tiny_model(facts=facts)
+    assert facts.history == (2, len(TOKEN_NAMES))
     batch = next(iter(data.train_dataloader()))
     with torch.no_grad():
         loss, estimates = model.score(batch.inputs(), targets_of(batch))

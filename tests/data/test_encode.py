@@ -1,4 +1,4 @@
-"""Tokenizer and encoder: nothing of a tweet is lost, and the end of a prompt never is."""
+"""From tweets to ids and numbers: nothing of a tweet is lost, and the end of a prompt never is."""
 
 import numpy as np
 import polars as pl
@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, trainers
 from transformers import PreTrainedTokenizerFast
 
-from behavesim.data.accounts import FoldStatistics
+from behavesim.data.batch import NUMBERS
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.features import Features
+from behavesim.data.history import History
+from behavesim.data.known import NAMES, TOKEN_NAMES, known
 from behavesim.data.task import BehaviourTask
+from behavesim.data.text_summary import TextSummary
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets
 from behavesim.errors import UserError
@@ -31,58 +34,20 @@ def tokenizer(frame):
 
 @pytest.fixture(scope="module")
 def features(frame):
-    return Features.fit(lambda: [frame], FoldStatistics.fit([frame], frame.height, 0))
+    return Features.fit(lambda: [frame])
 
 
 @pytest.fixture(scope="module")
 def encoder_of(features, tokenizer):
-    def build(max_length, answer_tokens=0, style="ours"):
-        task = BehaviourTask(style, features.first, features.last)
-        return TweetEncoder(tokenizer, task, features, max_length, answer_tokens)
+    def build(max_length, answer_tokens=0, style="ours", names=False, **more):
+        task = BehaviourTask(style, features.first, features.last, names)
+        return TweetEncoder(tokenizer, task, features, max_length, answer_tokens, **more)
 
     return build
 
 
 def ids(tokenizer, text):
     return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_any_text_comes_back(tokenizer, text):
-    found = ids(tokenizer, text)
-    assert tokenizer.decode(found) == text
-    assert max(found, default=0) < len(tokenizer) <= VOCABULARY
-
-
-@pytest.mark.parametrize("marker", ["<hyperlink>", "<mention>"])
-@pytest.mark.parametrize("text", ["{}", "a {} b", "a{}b", "{}{}", "\n{} ."])
-def test_a_marker_is_one_token(tokenizer, marker, text):
-    found = ids(tokenizer, text.format(marker, marker))
-    assert found.count(tokenizer.convert_tokens_to_ids(marker)) == text.count("{}")
-    assert tokenizer.decode(found) == text.format(marker, marker)
-
-
-def test_training_is_deterministic_and_learns_merges(frame, tokenizer):
-    again = train_tokenizer(frame["content"], VOCABULARY)
-    text = frame["content"][0]
-    assert again.get_vocab() == tokenizer.get_vocab() and ids(again, text) == ids(tokenizer, text)
-    assert len(ids(tokenizer, text)) < len(text.encode())
-
-
-def test_special_tokens_are_told_apart(tokenizer):
-    special = [tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id]
-    assert len(set(special)) == 3 and None not in special
-
-
-def test_a_saved_tokenizer_is_the_same(tokenizer, tmp_path):
-    from transformers import AutoTokenizer
-
-    tokenizer.save_pretrained(tmp_path)
-    back = AutoTokenizer.from_pretrained(tmp_path)
-    text = "a <mention> b , c . é\n<hyperlink>"
-    assert ids(back, text) == ids(tokenizer, text) and back.decode(ids(back, text)) == text
-    assert (back.pad_token_id, back.bos_token_id) == (tokenizer.pad_token_id, tokenizer.bos_token_id)
 
 
 def test_a_row_holds_its_whole_prompt(frame, tokenizer, encoder_of):
@@ -103,7 +68,8 @@ def test_a_row_is_encoded_alike_alone_and_among_others(frame, encoder_of):
     for row in range(0, frame.height, 17):
         alone = encoder.encode(frame[row : row + 1])
         assert (alone.text(0) == together.text(row)).all()
-        assert (alone.features[0] == together.features[row]).all() and alone.prior[0] == together.prior[row]
+        np.testing.assert_allclose(alone.features[0], together.features[row], rtol=1e-6)
+        np.testing.assert_allclose(alone.prior[0], together.prior[row], rtol=1e-6)
         assert alone.likes[0] == together.likes[row] and list(alone.images(0)) == list(together.images(row))
 
 
@@ -141,33 +107,79 @@ def test_pictures_are_places_of_the_table(frame, encoder_of):
     assert encoded.picture_counts.tolist() == frame["images"].list.len().to_list()
 
 
-def test_given_statistics_are_used_in_the_place_of_known_ones(frame, encoder_of):
-    given = np.tile([3.0, 2.0, 1.0, 1.0], (frame.height, 1))
+def test_each_view_tells_what_its_history_knows(frame, features, encoder_of):
+    history = features.history([frame])
+    views = [history, history.mirror(), History.of([])]
+    encoded = encoder_of(60, history=3).encode(frame, views)
+    assert encoded.statistics.shape == (frame.height, 3, len(NAMES)) and encoded.prior.shape == (frame.height, 3)
+    assert encoded.history.shape == (frame.height, 3, 3, len(TOKEN_NAMES))
+    for place, view in enumerate(views):
+        told = known(view, frame, level=features.level, spread=features.spread, tokens=3)
+        assert (encoded.statistics[:, place] == told.statistics).all()
+        assert (encoded.history[:, place] == told.tokens).all()
+        assert (encoded.history_valid[:, place] == told.valid).all()
+        np.testing.assert_allclose(encoded.prior[:, place], told.level + features.effect(frame), rtol=1e-5)
+    assert encoded.history_valid[:, :2].any(axis=(0, 2)).all() and not encoded.history_valid[:, 2].any()
+
+
+def test_numbers_of_a_tweet_itself_are_the_same_whatever_is_known(frame, features, encoder_of):
     encoder = encoder_of(60)
-    found, known = encoder.encode(frame, given), encoder.encode(frame)
-    assert (found.prior == 3).all() and (found.tokens == known.tokens).all()
-    assert (found.features[:, -4:] != known.features[:, -4:]).any(axis=0).all()
-    assert (found.features[:, :-4] == known.features[:, :-4]).all()
+    nothing, some = encoder.encode(frame), encoder.encode(frame, [features.history([frame])])
+    assert (nothing.features == some.features).all() and (nothing.tokens == some.tokens).all()
+    assert (nothing.names == features.names(frame)).all() and (some.names == nothing.names).all()
+    np.testing.assert_allclose(nothing.features, features.observed(frame), rtol=1e-6)
+    np.testing.assert_allclose(nothing.prior[:, 0], features.level + features.effect(frame), rtol=1e-5)
+
+
+def test_a_summary_of_the_text_stands_behind_the_other_numbers(frame, features, tokenizer, encoder_of):
+    texts = [np.array(ids(tokenizer, text)) for text in frame["content"]]
+    summary = TextSummary.fit(lambda: [texts], len(tokenizer), 5)
+    encoder = encoder_of(60, summary=summary)
+    encoded = encoder.encode(frame)
+    assert (
+        encoded.features.shape == (frame.height, encoder.feature_count) and encoder.feature_count == features.count + 5
+    )
+    np.testing.assert_array_equal(encoded.features[:, features.count :], summary.transform(texts))
+    assert all((one == other).all() for one, other in zip(encoder.content_ids(frame), texts, strict=True))
+    assert encoder.encode(frame.clear()).features.shape == (0, features.count + 5)
 
 
 def test_a_model_without_numbers_gets_none(frame, tokenizer, features):
     task = BehaviourTask("ours", features.first, features.last)
-    encoded = TweetEncoder(tokenizer, task, None, 60).encode(frame)
-    assert encoded.features.shape == (frame.height, 0) and (encoded.prior == 0).all()
+    encoder = TweetEncoder(tokenizer, task, None, 60)
+    encoded = encoder.encode(frame)
+    assert encoded.features.shape == (frame.height, 0) and encoder.feature_count == 0
+    assert (
+        (encoded.prior == 0).all() and (encoded.names == 0).all() and encoded.statistics.shape == (frame.height, 1, 0)
+    )
+    some = TweetEncoder(tokenizer, task, features, 60).encode(frame)
+    for name in NUMBERS:
+        found, expected = getattr(encoded, name), getattr(some, name)
+        assert found.dtype == expected.dtype and found.ndim == expected.ndim
 
 
-def test_no_rows_are_encoded_as_none(frame, encoder_of):
-    encoder = encoder_of(60)
-    encoded, some = encoder.encode(frame.clear()), encoder.encode(frame.head(2))
+def test_no_rows_are_encoded_as_none(frame, features, encoder_of):
+    encoder, views = encoder_of(60, history=2), [features.history([frame]), History.of([])]
+    encoded, some = encoder.encode(frame.clear(), views), encoder.encode(frame.head(2), views)
     assert len(encoded) == 0 and encoded.offsets.tolist() == encoded.picture_offsets.tolist() == [0]
-    for name in ("tokens", "answer_length", "features", "prior", "likes", "pictures"):
+    for name in ("tokens", "answer_length", *NUMBERS, "likes", "pictures"):
         found, expected = getattr(encoded, name), getattr(some, name)
         assert found.dtype == expected.dtype and found.shape == (0, *expected.shape[1:])
 
 
+def test_account_and_company_stand_in_the_prompt_where_that_is_asked(frame, encoder_of):
+    tweet = next(tweets(frame))
+    named, nameless = (encoder_of(60, names=names).task.prompt(tweet) for names in (True, False))
+    assert named.before == f"{tweet.username} of {tweet.company}, {nameless.before}"
+    assert (named.content, named.after) == (nameless.content, nameless.after)
+
+
 def test_the_facts_of_an_encoder_tell_what_decides_its_rows(encoder_of):
     facts = {encoder_of(60).facts(), encoder_of(61).facts(), encoder_of(60, 4).facts()}
-    assert len(facts | {encoder_of(60, style="reference").facts()}) == 4
+    facts |= {encoder_of(60, style="reference").facts(), encoder_of(60, history=2).facts()}
+    summaries = [TextSummary(*np.ones((2, 3), np.float32), np.full((3, 1), value, np.float32)) for value in (1, 2)]
+    facts |= {encoder_of(60, names=True).facts(), *(encoder_of(60, summary=summary).facts() for summary in summaries)}
+    assert len(facts) == 8
     assert encoder_of(60).facts() in facts
 
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from behavesim.data.accounts import FoldStatistics
 from behavesim.data.features import Features
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tweets import tweets, with_media
@@ -52,11 +51,11 @@ def without_media(frame):
 
 
 def features_of(frame):
-    """Fitted features, and as bytes the numbers of the rows as training rows and as others."""
-    folds = FoldStatistics.fit([frame], frame.height, seed=1)
-    fitted = Features.fit(lambda: [frame], folds)
-    numbers = [*fitted.transform(frame), *fitted.transform(frame, folds.out_of_fold(frame, 0))]
-    return fitted, *(array.tobytes() for array in numbers)
+    """Fitted features, and as bytes the numbers of the rows and of the posts that they are to others."""
+    fitted = Features.fit(lambda: [frame])
+    posts = fitted.history([frame.with_row_index("identity")])
+    arrays = (fitted.observed(frame), fitted.effect(frame), posts.deviations, posts.media)
+    return fitted, *(array.tobytes() for array in arrays)
 
 
 @pytest.mark.parametrize("style", ["ours", "reference"])

@@ -15,12 +15,18 @@ from behavesim.cli import compose
 HERE = Path(__file__).parent
 SIZES = (
     "trainer.max_epochs=1",
+    "data.tokens_per_batch=1024",
     "model.llm.hidden_size=32",
     "model.llm.heads=2",
     "model.llm.layers=1",
     "model.llm.vocab_size=400",
     "model.vision.width=32",
     "model.vision.layers=1",
+    "model.readers.members=2",
+    "model.readers.width=16",
+    "model.readers.name_width=4",
+    "task.history=3",
+    "task.text_summary=8",
 )
 IN_SILENCE = ("logger=none", "run_name=a", "callbacks.progress=null", "+trainer.enable_progress_bar=false")
 IN_SILENCE += ("data.num_workers=0",)  # processes that are children already have none

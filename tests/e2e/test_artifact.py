@@ -29,7 +29,7 @@ def test_it_names_no_file_of_the_machine_that_its_weights_need(copy, trained):
 
 def test_it_holds_plain_files_alone(trained):
     files = [path for path in trained.artifact.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".yaml", ".json", ".safetensors"}
+    assert {path.suffix for path in files} == {".yaml", ".json", ".safetensors", ".parquet"}
     for path in files:
         start = path.read_bytes()[:4]
         assert not start.startswith((b"\x80", b"PK"))  # pickle, and torch's zip of pickles
@@ -66,6 +66,8 @@ def test_a_yaml_tag_runs_nothing(predict, tweets, copy, tmp_path):
         "model.safetensors",
         "bins.json",
         "features.json",
+        "text_summary.safetensors",
+        "history.parquet",
         "seen_rows.safetensors",
         "tokenizer/tokenizer.json",
         "tokenizer/tokenizer_config.json",
@@ -78,7 +80,9 @@ def test_a_damaged_file_is_one_line(predict, tweets, copy, name):
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors", "tokenizer"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "model.safetensors", "history.parquet", "text_summary.safetensors", "tokenizer"]
+)
 def test_a_missing_file_is_named(predict, tweets, copy, name):
     shutil.rmtree(copy / name) if (copy / name).is_dir() else (copy / name).unlink()
     with pytest.raises(UserError, match=f"without {name}"):

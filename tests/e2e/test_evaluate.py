@@ -117,14 +117,17 @@ def test_predict_and_evaluate_leave_no_encoded_rows_even_if_they_fail(here, pred
 def test_baselines_are_of_the_rows_that_the_artifact_remembers(sample_table):
     from types import SimpleNamespace
 
+    from behavesim.data.features import Features
+    from behavesim.data.history import History
     from behavesim.metrics.baselines import account_mean, constant
     from behavesim.scoring import baselines_of
 
     train, rows = sample_table.all()[:150], sample_table.all()[150:]
-    history = train.frame("username", "likes")
-    found = baselines_of(SimpleNamespace(history=history), rows)
-    assert list(found) == ["account mean", "constant"]
-    likes, accounts = history["likes"].to_numpy(), rows.frame("username")["username"]
-    assert (found["account mean"].quantiles == account_mean(history["username"], likes, accounts).quantiles).all()
+    history = Features.fit(train.chunks).history(train.chunks())
+    found = baselines_of(SimpleNamespace(history=history), rows, history)
+    assert list(found) == ["account mean", "rolling mean", "constant"]
+    posts, accounts = train.frame("username", "likes"), rows.frame("username")["username"]
+    likes = posts["likes"].to_numpy()
+    assert (found["account mean"].quantiles == account_mean(posts["username"], likes, accounts).quantiles).all()
     assert (found["constant"].mean == constant(likes, 50).mean).all()
-    assert baselines_of(SimpleNamespace(), rows) == {}
+    assert baselines_of(SimpleNamespace(history=History.of([])), rows, History.of([])) == {}

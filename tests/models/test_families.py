@@ -14,14 +14,14 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 class Lookup(nn.Module):
-    """A metadata projector that brings rows of the vocabulary, so that the stock model knows the same prefix."""
+    """A projector of posts that brings rows of the vocabulary, so that the stock model knows the same prefix."""
 
     def __init__(self, table):
         super().__init__()
         self.table = table
 
-    def forward(self, features):
-        return F.embedding(features.long(), self.table)
+    def forward(self, posts):
+        return F.embedding(posts.long(), self.table)
 
 
 def text_logits(model, inputs):
@@ -48,9 +48,9 @@ def test_a_prefix_of_known_tokens_is_what_the_stock_model_makes_of_them(
     family, family_model, stock, naive_mask, model_inputs
 ):
     model = family_model(family)
-    model.metadata = Lookup(model.llm.get_input_embeddings().weight)
+    model.history = Lookup(model.llm.get_input_embeddings().weight)
     prefix = torch.tensor([[101, 102, 103], [104, 105, 106]])
-    inputs = model_inputs(TEXTS) | {"features": prefix}
+    inputs = model_inputs(TEXTS, features=False) | {"history": prefix, "history_valid": torch.ones(2, 3).bool()}
     allowed = naive_mask([(0, 3, 8), (0, 3, 6)], 8)[:, None]
     mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
     oracle, places = stock(model.llm), {"position_ids": torch.arange(8).expand(2, -1)}
@@ -124,7 +124,7 @@ def test_opt_with_a_narrower_embedding_is_what_the_stock_model_makes_of_it(famil
     assert_same_at_tokens(text_logits(model, inputs), expected, inputs)
     with_picture = text_logits(model, model_inputs(TEXTS, {0: 1}))
     assert (with_picture[0] - expected[0]).abs().max() > 1e-2
-    assert family_model("opt", shape={"word_embed_proj_dim": 16}, head="histogram")(**inputs).logits.shape == (2, 12)
+    assert family_model("opt", shape={"word_embed_proj_dim": 16}, head="histogram")(**inputs).logits.shape == (2, 2, 12)
 
 
 @torch.no_grad()

@@ -93,7 +93,7 @@ def test_prediction(family_model, batch, family):
         seen = counted(lambda: model.score(batch, targets(likes=False)))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    assert prediction_flops(model).of(**load(model)) == pytest.approx(seen, rel=0.001)  # a few matrix × vector of bins
+    assert prediction_flops(model).of(**load(model)) == pytest.approx(seen, rel=EXACT)
 
 
 def test_written_answers_have_no_figure_for_prediction(tiny_model):

@@ -149,7 +149,7 @@ def test_an_empty_frame_is_as_if_it_were_not_there(tiny_model, model_inputs):
 def test_no_state_is_nan(tiny_model, model_inputs, pictures, features, dtype):
     model = tiny_model(frames=2).to(dtype)
     inputs = model_inputs(TEXTS, pictures, features=features, pad_to=8)
-    if features:
-        inputs["features"] = inputs["features"].to(dtype)
+    for name in ("features", "statistics") if features else ():
+        inputs[name] = inputs[name].to(dtype)
     assert torch.isfinite(model.hidden(**inputs).states).all()
     assert torch.isfinite(model(**inputs).logits).all()

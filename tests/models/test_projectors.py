@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from behavesim.models.git import GitModel
-from behavesim.models.projector import LinearProjector, MetadataProjector, MlpProjector, Resampler
+from behavesim.models.projector import LinearProjector, MlpProjector, Resampler
 
 TEXTS = [[11, 12, 13, 14, 15], [21, 22, 23]]
 TOKENS = {"linear": 5, "mlp": 5, "resampler": 3}  # of a picture of 2 × 2 patches and its class token
@@ -62,10 +62,6 @@ def test_the_resampler_is_attention_of_its_queries_over_the_states():
     assert (expected[:, 0] - expected[:, 1]).abs().max() > 1e-2  # queries differ from the start
 
 
-def test_numbers_become_one_token():
-    assert MetadataProjector(5, 16)(torch.randn(3, 5)).shape == (3, 1, 16)
-
-
 @pytest.mark.parametrize("projector", TOKENS)
 def test_a_picture_fills_as_many_slots_as_its_projector_gives(tiny_model, model_inputs, projector):
     model = tiny_model(projector=projector, frames=2)
@@ -85,7 +81,7 @@ def test_gradients_reach_every_weight_before_the_language_model(tiny_model, mode
     model = tiny_model(projector=projector, frames=2)
     states = model.hidden(**model_inputs(TEXTS, {0: 1, 1: 2, 2: 3})).states
     (states * torch.randn_like(states)).sum().backward()
-    assert missed(model.projector) == missed(model.metadata) == missed(model.vision) == []
+    assert missed(model.projector) == missed(model.vision) == []
     assert (model.frame_embedding.grad.abs().amax(dim=(1, 2)) > 0).all()
 
 

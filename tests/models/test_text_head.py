@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from behavesim.models.head import Targets
+from behavesim.models.head import LEVELS, Targets
 from behavesim.models.text_head import TextHead, answer_mask
 
 TEXTS = [[31, 32, 33, 34, 12, 13], [41, 42, 15], [51, 52, 53, 54, 55, 18, 11, 2]]
@@ -138,6 +138,7 @@ def test_expected_takes_statistics_of_draws(model, model_inputs):
     expected = {
         "mean": numbers.mean(axis=1),
         "logmean": np.expm1(np.log1p(numbers).mean(axis=1)),
+        "quantiles": np.quantile(numbers, LEVELS, axis=1).T,
         "median": np.quantile(numbers, 0.5, axis=1),
         "p10": np.quantile(numbers, 0.1, axis=1),
         "p90": np.quantile(numbers, 0.9, axis=1),

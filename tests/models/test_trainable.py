@@ -32,7 +32,9 @@ def test_every_parameter_belongs_to_a_known_part(plain, adapted):
     assert {part_of(name) for name, _ in plain.named_parameters()} == set(PARTS) - {"lora"}
 
 
-@pytest.mark.parametrize("name", ["metadata.layers.0.weight", "frame_embedding", "projector.linear.weight"])
+@pytest.mark.parametrize(
+    "name", ["metadata.accounts", "history.layers.0.weight", "frame_embedding", "projector.linear.weight"]
+)
 def test_whatever_feeds_the_language_model_is_the_projector(name):
     assert part_of(name) == "projector"
 

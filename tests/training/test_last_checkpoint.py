@@ -13,6 +13,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 
+from behavesim.data.batch import Batch
 from behavesim.data.batching import plan_batches
 from behavesim.data.loader import TweetLoader
 from behavesim.training.last_checkpoint import LastCheckpoint
@@ -43,9 +44,18 @@ WAYS = {
 
 class Rows:
     def __getitems__(self, rows):
-        features = torch.from_numpy(DRAWN[rows])
-        known = {"prior": features[:, 0], "answer_length": None, "likes": torch.from_numpy(LIKES[rows])}
-        return SimpleNamespace(rows=torch.tensor(rows), inputs=lambda: {"features": features}, **known)
+        views = (len(rows), 3)
+        return Batch(
+            rows=torch.tensor(rows),
+            features=torch.from_numpy(DRAWN[rows]),
+            likes=torch.from_numpy(LIKES[rows]),
+            names=torch.zeros(len(rows), 2, dtype=torch.int64),
+            statistics=torch.zeros(*views, 0),
+            prior=torch.zeros(views),
+            history=torch.zeros(*views, 0, 0),
+            history_valid=torch.zeros(*views, 0, dtype=torch.bool),
+            **dict.fromkeys(("input_ids", "attention_mask", "answer_length", "pixel_values", "image_slot")),
+        )
 
 
 class Line(torch.nn.Module):

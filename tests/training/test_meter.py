@@ -1,6 +1,7 @@
 """What is counted of a process, and the figures of several."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -56,12 +57,18 @@ def test_places_of_two_rows_by_hand(model, batch_of):
 batches = st.tuples(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.sets(st.integers(0, 7)))
 
 
-@pytest.mark.parametrize("settings", [{}, {"projector": "resampler"}, {"metadata": False}, {"frames": 2}], ids=str)
+SETTINGS = [{}, {"projector": "resampler"}, {"metadata": False}, {"frames": 2}, {"posts": 3}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @given(shape=batches)
-def test_what_is_counted_is_what_the_model_reads(tiny_model, batch_of, settings, shape):
+def test_what_is_counted_is_what_the_model_reads(tiny_model, data_facts, batch_of, settings, shape):
     lengths, slots = shape
-    model = tiny_model(**settings)
-    batch = batch_of(lengths, {slot: slot for slot in slots if slot < len(lengths) * model.frames})
+    facts, posts = data_facts(), settings.get("posts", 0)
+    facts = replace(facts, history=(posts, facts.history[1]))
+    model = tiny_model(facts=facts, **{name: value for name, value in settings.items() if name != "posts"})
+    pictures = {slot: slot for slot in slots if slot < len(lengths) * model.frames}
+    batch = batch_of(lengths, pictures, history=posts or 2)
     embeddings, valid, *_ = model._sequence(**batch.inputs())
     found = counted(model, batch)
     assert found.positions == embeddings.shape[0] * embeddings.shape[1]

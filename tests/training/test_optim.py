@@ -1,6 +1,7 @@
 """Optimiser groups and the learning rate's way."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -63,10 +64,38 @@ def test_groups_hold_each_trainable_weight_once_and_no_frozen_one(tiny_model, tr
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
-def test_vectors_and_scalars_do_not_decay(tiny_model):
-    model = tiny_model()
-    optimizer = torch.optim.AdamW(parameter_groups(model), lr=1e-3, weight_decay=0.1)
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    for name, parameter in model.named_parameters():
-        assert decay[id(parameter)] == (0.1 if parameter.ndim >= 2 else 0.0), name
-    assert decay[id(model.head.log_sigma)] == decay[id(model.head.linear.bias)] == 0
+def settings_of(model, numbers_lr=None):
+    """Rate and decay of each parameter, by name."""
+    optimizer = torch.optim.AdamW(parameter_groups(model, numbers_lr), lr=1e-3, weight_decay=0.1)
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    return {name: found[id(parameter)] for name, parameter in model.named_parameters()}
+
+
+@pytest.fixture
+def looking_back(tiny_model, data_facts):
+    facts = data_facts()
+    return tiny_model(frames=2, facts=replace(facts, history=(3, facts.history[1])))
+
+
+def test_matrices_decay_and_vectors_scalars_biases_and_learned_names_do_not(looking_back):
+    decays = {name: decay for name, (_, decay) in settings_of(looking_back).items()}
+    free = {"metadata.accounts", "metadata.companies", "metadata.hidden.bias", "head.linear.bias", "head.log_sigma"}
+    assert free <= decays.keys() and {decays[name] for name in free} == {0.0}
+    for name, parameter in looking_back.named_parameters():
+        if name not in free and not name.endswith(".bias"):
+            assert decays[name] == (0.1 if parameter.ndim >= 2 else 0.0), name
+
+
+def test_what_reads_numbers_has_a_rate_of_its_own(looking_back):
+    found = settings_of(looking_back, numbers_lr=5e-3)
+    rates = {name: rate for name, (rate, _) in found.items()}
+    for name, rate in rates.items():
+        assert rate == (5e-3 if name.split(".")[0] in ("metadata", "history", "head") else 1e-3), name
+    assert set(rates.values()) == {1e-3, 5e-3}
+    assert {name: decay for name, (_, decay) in found.items()} == {
+        name: decay for name, (_, decay) in settings_of(looking_back).items()
+    }
+
+
+def test_without_a_rate_of_their_own_numbers_have_that_of_the_rest(looking_back):
+    assert {rate for rate, _ in settings_of(looking_back).values()} == {1e-3}

@@ -1,6 +1,6 @@
 """A batch of tweets as tensors, padded to its own longest text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 
 from behavesim.data.encoded import EncodedTweets
 from behavesim.data.pictures.readers import PictureReader
+
+NUMBERS = ("features", "names", "statistics", "prior", "history", "history_valid")
 
 
 @dataclass
@@ -20,15 +22,27 @@ class Batch:
     attention_mask: Tensor  # [B, T] int64, 1 on tokens
     answer_length: Tensor  # [B] int64, tokens at a text's end that are the answer
     features: Tensor  # [B, F] float32
-    prior: Tensor  # [B] float32, log1p likes
+    names: Tensor  # [B, 2] int64, of account and company, 0: unknown
+    # V views of what was known of the account; see `view`.
+    statistics: Tensor  # [B, V, S] float32
+    prior: Tensor  # [B, V] float32, log1p likes
+    history: Tensor  # [B, V, K, T] float32
+    history_valid: Tensor  # [B, V, K] bool
     likes: Tensor  # [B] float32, nan where unlabelled
     pixel_values: Tensor | None  # [N, 3, S, S] uint8 or stored states [N, I, width]; only pictures that exist
     image_slot: Tensor | None  # [N] int64, place in the batch × frames + frame
 
     def inputs(self) -> dict[str, Tensor | None]:
-        """Keyword arguments of `GitModel.hidden`."""
-        names = ("input_ids", "attention_mask", "features", "pixel_values", "image_slot")
-        return {name: getattr(self, name) for name in names}
+        """Keyword arguments of `GitModel.hidden`, by the first view."""
+        names = ("input_ids", "attention_mask", "features", "names", "pixel_values", "image_slot")
+        seen = {name: getattr(self, name)[:, 0] for name in ("statistics", "history", "history_valid")}
+        return {name: getattr(self, name) for name in names} | seen
+
+    def view(self, chosen: Tensor) -> "Batch":
+        """The batch with one view of each row, by their numbers [B]."""
+        rows = torch.arange(len(chosen), device=chosen.device)
+        names = ("statistics", "prior", "history", "history_valid")
+        return replace(self, **{name: getattr(self, name)[rows, chosen][:, None] for name in names})
 
 
 class TweetDataset(Dataset):
@@ -68,8 +82,7 @@ class TweetDataset(Dataset):
             input_ids=torch.from_numpy(input_ids),
             attention_mask=torch.from_numpy(attention_mask),
             answer_length=torch.from_numpy(np.asarray(self.encoded.answer_length[rows])),
-            features=torch.from_numpy(np.asarray(self.encoded.features[rows])),
-            prior=torch.from_numpy(np.asarray(self.encoded.prior[rows])),
+            **{name: torch.from_numpy(np.asarray(getattr(self.encoded, name)[rows])) for name in NUMBERS},
             likes=torch.from_numpy(self.encoded.likes[rows].astype(np.float32)),
             pixel_values=pixel_values,
             image_slot=image_slot,

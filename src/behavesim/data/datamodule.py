@@ -12,15 +12,16 @@ import lightning
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from behavesim.data.accounts import FoldStatistics
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
 from behavesim.data.features import Features
+from behavesim.data.history import History, HistoryMode
 from behavesim.data.loader import LoaderSettings, TweetLoader, tweet_loader
 from behavesim.data.pictures.readers import PictureReader
 from behavesim.data.prepared import TweetRows, split_of
 from behavesim.data.split import SplitSettings
 from behavesim.data.task import BehaviourTask
+from behavesim.data.text_summary import TextSummary
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets
 from behavesim.processes.ranks import is_main
@@ -41,6 +42,9 @@ class EncoderSettings:
     answer_tokens: int  # see `TweetEncoder`
     tokenizer: PreTrainedTokenizerBase | None  # None: one is learned from the training prompts
     vocab_size: int  # of the learned one
+    names: bool = False  # whether the prompt holds account and company
+    history: int = 0  # earlier posts that become tokens
+    text_summary: int = 0  # numbers that sum a text up
 
 
 class TweetDataModule(lightning.LightningDataModule):
@@ -54,6 +58,7 @@ class TweetDataModule(lightning.LightningDataModule):
         split: how rows are parted.
         seed: order of the batches and folds of the account statistics.
         folder: where encoded rows are written and mapped from, in a folder for each part.
+        history: what held-out rows may look back on: nothing, training rows, or every labelled row.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class TweetDataModule(lightning.LightningDataModule):
         split: SplitSettings,
         seed: int,
         folder: Path,
+        history: HistoryMode = "train",
     ) -> None:
         super().__init__()
         self.reader = reader
@@ -73,42 +79,69 @@ class TweetDataModule(lightning.LightningDataModule):
         self.encoding = encoding
         self.seed = seed
         self.folder = folder
+        self.rows = rows
+        self.history_mode = history
         self.split = split_of(rows, split)
         self.parts = {part: rows[positions] for part, positions in self.split.rows.items()}
-
-    @cached_property
-    def statistics(self) -> FoldStatistics:
-        """What is known of the accounts of training rows."""
-        train = self.parts["train"]
-        return FoldStatistics.fit(train.chunks("username", "company", "likes"), len(train), self.seed)
 
     @cached_property
     def encoder(self) -> TweetEncoder:
         """Fitted on the training rows alone."""
         train = self.parts["train"]
-        features = Features.fit(train.chunks, self.statistics)
-        task = BehaviourTask(self.encoding.style, features.first, features.last)
+        features = Features.fit(train.chunks)
+        if self.history_mode == "none":
+            features = features.nameless()
+        task = BehaviourTask(self.encoding.style, features.first, features.last, self.encoding.names)
         tokenizer = self.encoding.tokenizer
         if tokenizer is None:
             some = train[:: 1 + len(train) // TOKENIZER_ROWS]
             prompts = (task.prompt(tweet).text for chunk in some.chunks() for tweet in tweets(chunk))
             tokenizer = train_tokenizer(prompts, self.encoding.vocab_size)
-        return TweetEncoder(tokenizer, task, features, self.encoding.max_length, self.encoding.answer_tokens)
+        encoder = TweetEncoder(
+            tokenizer,
+            task,
+            features,
+            self.encoding.max_length,
+            self.encoding.answer_tokens,
+            history=self.encoding.history if self.history_mode != "none" else 0,
+        )
+        if not self.encoding.text_summary:
+            return encoder
+
+        def texts() -> Iterator[list[np.ndarray]]:
+            return map(encoder.content_ids, train.chunks("content"))
+
+        return replace(encoder, summary=TextSummary.fit(texts, len(tokenizer), self.encoding.text_summary))
+
+    @cached_property
+    def history(self) -> History:
+        """The posts that an artifact of this training carries: its training rows; none where it knows no history."""
+        rows = [] if self.history_mode == "none" else self.parts["train"].chunks()
+        return self.encoder.features.history(rows)
+
+    def views(self, part: str) -> list[History]:
+        """What rows of a part may look back on.
+
+        Training rows have three views: posts before them, posts after them, and nothing.
+        """
+        if part == "train":
+            return [self.history, self.history.mirror(), History.of([])]
+        if self.history_mode == "rolling":
+            return [self.encoder.features.history(self.rows.chunks())]
+        return [self.history]
 
     @cached_property
     def encoded(self) -> dict[str, EncodedTweets]:
         """Each part, encoded once for all epochs and mapped from files."""
         # Pictures and likes may change under the same tweets, beyond the first chunk too.
         table = self.parts["train"].table.manifest
-        facts = f"{self.digest} {self.encoder.facts()} {table.counts} {self.reader.facts}".encode()
+        facts = f"{self.digest} {self.encoder.facts()} {self.history_mode} {table.counts} {self.reader.facts}".encode()
         return {part: encoded_once(self._encode(part), self.folder / part, facts) for part in self.parts}
 
     def _encode(self, part: str) -> Iterator[EncodedTweets]:
-        start = 0
+        views = self.views(part)
         for chunk in self.parts[part].chunks():
-            statistics = self.statistics.out_of_fold(chunk, start) if part == "train" else None
-            start += chunk.height
-            yield self.encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), statistics)
+            yield self.encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), views)
 
     def remove_encoded(self) -> None:
         """Delete the files of `encoded`, once nothing will be read from them or continued; the main process does."""

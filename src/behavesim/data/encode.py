@@ -1,5 +1,6 @@
-"""Tweets to token ids: the fitted preprocessing that an artifact carries."""
+"""Tweets to token ids and numbers: the fitted preprocessing that an artifact carries."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,10 @@ from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.encoded import EncodedTweets, offsets_of
 from behavesim.data.features import Features
+from behavesim.data.history import History
+from behavesim.data.known import TOKEN_NAMES, known
 from behavesim.data.task import BehaviourTask, Prompt
+from behavesim.data.text_summary import TextSummary
 from behavesim.data.tweets import tweets
 from behavesim.errors import UserError
 
@@ -24,6 +28,8 @@ class TweetEncoder:
         features: None for models that are told no numbers.
         max_length: tokens of a row; longer content is cut at its end.
         answer_tokens: room kept for a written answer, which labelled rows then hold; 0 where no answer is written.
+        summary: of texts, as further features; None where models are told no numbers.
+        history: earlier posts of the account that become tokens, K.
     """
 
     tokenizer: PreTrainedTokenizerBase | None
@@ -31,6 +37,13 @@ class TweetEncoder:
     features: Features | None
     max_length: int
     answer_tokens: int = 0
+    summary: TextSummary | None = None
+    history: int = 0
+
+    @property
+    def feature_count(self) -> int:
+        """Numbers of a tweet itself, F."""
+        return (self.features.count if self.features else 0) + (self.summary.width if self.summary else 0)
 
     @property
     def pad_id(self) -> int:
@@ -42,25 +55,65 @@ class TweetEncoder:
     def facts(self) -> str:
         """All that decides what `encode` gives, but the tokenizer."""
         features = self.features and self.features.to_dict()
-        return repr((self.task, features, self.max_length, self.answer_tokens))
+        summary = self.summary and self.summary.components.tobytes()
+        digest = hashlib.blake2b(summary or b"", digest_size=8).hexdigest()
+        return repr((self.task, features, self.max_length, self.answer_tokens, self.history, digest))
 
-    def encode(self, frame: pl.DataFrame, statistics: np.ndarray | None = None) -> EncodedTweets:
-        """Encode rows of a prepared table; `statistics` as in `Features.transform`."""
+    def content_ids(self, frame: pl.DataFrame) -> list[np.ndarray]:
+        """Token ids of the texts alone."""
+        if not frame.height:
+            return []
+        found = self.tokenizer(frame["content"].to_list(), add_special_tokens=False)["input_ids"]
+        return [np.array(ids, dtype=np.int64) for ids in found]
+
+    def encode(self, frame: pl.DataFrame, views: Sequence[History] = ()) -> EncodedTweets:
+        """Encode rows of a prepared table.
+
+        Args:
+            frame: the rows.
+            views: V histories that the rows may look back on; none is one that is empty. Of each only posts strictly
+                before a row count, so that its own likes are never among what it is told.
+        """
+        # Not as a default value: at import it would start threads of polars, which a forked process lacks.
+        views = views or [History.of([])]
         likes = frame["likes"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         rows, answer_length = self._token_rows(frame, likes)
-        features, prior = np.zeros((len(likes), 0), np.float32), np.zeros(len(likes), np.float32)
-        if self.features is not None:
-            features, prior = self.features.transform(frame, statistics)
         return EncodedTweets(
             tokens=np.concatenate(rows) if rows else np.zeros(0, np.int32),
             offsets=offsets_of([len(row) for row in rows]),
             answer_length=answer_length,
-            features=features,
-            prior=prior,
+            **self._numbers(frame, views),
             likes=likes,
             pictures=frame["images"].explode().drop_nulls().to_numpy().astype(np.int64),
             picture_offsets=offsets_of(frame["images"].list.len().to_numpy()),
         )
+
+    def _numbers(self, frame: pl.DataFrame, views: Sequence[History]) -> dict[str, np.ndarray]:
+        """What is told as numbers, by the names of `EncodedTweets`."""
+        rows = frame.height
+        if self.features is None:
+            shapes = {"features": (0,), "statistics": (len(views), 0), "prior": (len(views),)}
+            shapes |= {"history": (len(views), 0, len(TOKEN_NAMES))}
+            empty = {name: np.zeros((rows, *shape), np.float32) for name, shape in shapes.items()}
+            return empty | {
+                "names": np.zeros((rows, 2), np.int64),
+                "history_valid": np.zeros((rows, len(views), 0), bool),
+            }
+        fitted = self.features
+        settings = {"level": fitted.level, "spread": fitted.spread, "tokens": self.history}
+        told = [known(view, frame, **settings) for view in views]
+        own = [fitted.observed(frame).astype(np.float32)]
+        if self.summary is not None:
+            own.append(self.summary.transform(self.content_ids(frame)))
+        effect = fitted.effect(frame).astype(np.float32)
+        return {
+            "features": np.concatenate(own, axis=1),
+            "names": fitted.names(frame),
+            "statistics": np.stack([each.statistics for each in told], axis=1),
+            "prior": np.stack([effect + each.level for each in told], axis=1),
+            "history": np.stack([each.tokens for each in told], axis=1),
+            "history_valid": np.stack([each.valid for each in told], axis=1),
+        }
 
     def read_answers(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         """Numbers that written answers begin with: N sequences of ids → [N] float64, nan where there is none."""

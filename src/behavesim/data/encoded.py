@@ -24,8 +24,13 @@ class EncodedTweets:
     tokens: np.ndarray  # [all tokens] int32, rows one after another
     offsets: np.ndarray  # [N + 1] int64
     answer_length: np.ndarray  # [N] int64, tokens at a row's end that are the answer; 0 where it holds none
-    features: np.ndarray  # [N, F] float32
-    prior: np.ndarray  # [N] float32, log1p likes
+    features: np.ndarray  # [N, F] float32, of the tweet itself
+    names: np.ndarray  # [N, 2] int64, of account and company, see `Features.names`
+    # V views of what was known when it was posted, see `TweetEncoder.encode`.
+    statistics: np.ndarray  # [N, V, S] float32
+    prior: np.ndarray  # [N, V] float32, log1p likes
+    history: np.ndarray  # [N, V, K, T] float32, earlier posts
+    history_valid: np.ndarray  # [N, V, K] bool
     likes: np.ndarray  # [N] float64, nan where unlabelled
     pictures: np.ndarray  # [all pictures] int64, places in a reader of `data/pictures/readers.py`
     picture_offsets: np.ndarray  # [N + 1] int64

@@ -41,11 +41,14 @@ class BehaviourTask:
         style: `ours`, or `reference` for the published prompt, which knows neither date nor media.
         first, last: the training period, which `ours` needs. The year is held inside it, so that a later tweet's
             prompt holds no year that the model never saw; hour, weekday and month recur and stay as they are.
+        names: whether `ours` holds account and company. A small model learns the likes of names by heart and is lost
+            where it meets new ones; a pretrained one may know them.
     """
 
     style: Literal["ours", "reference"] = "ours"
     first: datetime | None = None
     last: datetime | None = None
+    names: bool = False
 
     def prompt(self, tweet: Tweet) -> Prompt:
         """What the model reads."""
@@ -56,7 +59,8 @@ class BehaviourTask:
         when = f"{WEEKDAYS[tweet.date.weekday()]} {tweet.date.hour}h {MONTHS[tweet.date.month - 1]} {year}"
         media = MEDIA_WORDS.get(tweet.media_kind, tweet.media_kind)
         media = f"{tweet.media_count} {media}" if tweet.media_count else media
-        return Prompt(f"{tweet.username} of {tweet.company}, {when}, {media}:\n", tweet.content, "\nlikes:")
+        who = f"{tweet.username} of {tweet.company}, " if self.names else ""
+        return Prompt(f"{who}{when}, {media}:\n", tweet.content, "\nlikes:")
 
     def target(self, likes: float) -> str:
         """What the model should write after the prompt."""

@@ -11,6 +11,9 @@ from behavesim.metrics.estimates import LEVELS, LikesEstimates, check_counts
 RAW_STRENGTH_FACTOR = 4.0
 
 
+RECENT = 5  # tweets of an account in its rolling mean
+
+
 def constant(train_likes: np.ndarray, n: int) -> LikesEstimates:
     """One guess for `n` rows: mean, expm1 of the mean log1p, median and quantiles of `train_likes` [N].
 

@@ -13,12 +13,13 @@ from behavesim.errors import UserError
 from behavesim.models.binning import LikesBins
 from behavesim.models.family_check import check_family
 from behavesim.models.git import GitModel
-from behavesim.models.head import Head
+from behavesim.models.head import Head, LikesHead
 from behavesim.models.histogram_head import HistogramHead
 from behavesim.models.llm import ids_of, llm_config, random_llm
 from behavesim.models.lora import add_lora
+from behavesim.models.metadata import HistoryProjector, MetadataReaders, MetadataShape
 from behavesim.models.pretrained import pretrained_llm, shape_of
-from behavesim.models.projector import LinearProjector, MetadataProjector, MlpProjector, Resampler
+from behavesim.models.projector import LinearProjector, MlpProjector, Resampler
 from behavesim.models.regression_head import RegressionHead
 from behavesim.models.stored import StoredStates
 from behavesim.models.text_head import Answering, TextHead
@@ -32,7 +33,8 @@ class DataFacts:
 
     bins: LikesBins | None  # None for a converted model, which writes its answers
     vocab_size: int  # of the tokenizer in use
-    features: int  # numbers of a tweet
+    metadata: MetadataShape  # numbers of a tweet and its account
+    history: tuple[int, int]  # earlier posts that are told, and numbers of each
     eos_ids: Sequence[int] | None  # None: those of the language model's configuration
     pad_id: int
     answering: Answering
@@ -139,35 +141,50 @@ def _composed(
     frames: int,
     lora: Mapping[str, Any],
     head: str,
-    smoothing: float,
     metadata: bool,
+    readers: Mapping[str, Any],
     token_dropout: float,
-    metadata_dropout: float,
-    head_dropout: float,
     gradient_checkpointing: bool,
     train: Sequence[str],
+    **of_head: float,
 ) -> GitModel:
-    """The parts put together, of which those named in `train` train."""
+    """The parts put together, of which those named in `train` train; `of_head` as in `_head`."""
     width = llm.get_input_embeddings().embedding_dim
-    if lora["r"] > 0:
-        add_lora(llm, **lora)
-    if gradient_checkpointing:
-        # torch's own advice; the reentrant form asks for an input that wants a gradient.
-        llm.gradient_checkpointing_enable({"use_reentrant": False})
+    _adapt(llm, lora, gradient_checkpointing)
+    posts, numbers = facts.history
     model = GitModel(
         vision=tower,
         projector=_projector(projector, tower.width, width, image_tokens, llm.config.num_attention_heads),
         llm=llm,
-        head=_head(head, width, smoothing, head_dropout, facts),
-        metadata=MetadataProjector(facts.features, width, dropout=metadata_dropout) if metadata else None,
+        head=_head(head, width, readers["members"] if metadata else 1, facts, **of_head),
+        metadata=MetadataReaders(facts.metadata, width, **readers) if metadata else None,
+        history=HistoryProjector(numbers, width) if metadata and posts else None,
         frames=frames,
         token_dropout=token_dropout,
         eos_ids=ids_of(llm.config.eos_token_id) if facts.eos_ids is None else facts.eos_ids,
         pad_id=facts.pad_id,
     )
+    _open_gate(model)
     set_trainable(model, train)
     _freeze_unread(model)
     return model.train()  # published weights arrive in eval mode, in which dropout and checkpointing do nothing
+
+
+def _adapt(llm: PreTrainedModel, lora: Mapping[str, Any], gradient_checkpointing: bool) -> None:
+    if lora["r"] > 0:
+        add_lora(llm, **lora)
+    if gradient_checkpointing:
+        # torch's own advice; the reentrant form asks for an input that wants a gradient.
+        llm.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def _open_gate(model: GitModel) -> None:
+    """Let a head without numbers read the text from the start.
+
+    No number is to be learned first. And where no picture is either, gate and layer would wait for each other.
+    """
+    if model.metadata is None and isinstance(model.head, LikesHead):
+        nn.init.ones_(model.head.gate)
 
 
 def _freeze_unread(model: GitModel) -> None:
@@ -183,9 +200,20 @@ def _projector(name: str, width: int, hidden_size: int, tokens: int, heads: int)
     return {"linear": LinearProjector, "mlp": MlpProjector}[name](width, hidden_size)
 
 
-def _head(name: str, width: int, smoothing: float, dropout: float, facts: DataFacts) -> Head:
+def _head(
+    name: str,
+    width: int,
+    members: int,
+    facts: DataFacts,
+    *,
+    smoothing: float,
+    squared: float,
+    head_dropout: float,
+    text_dropout: float,
+) -> Head:
     if name == "text":
         return TextHead(facts.answering)
+    settings = {"members": members, "dropout": head_dropout, "text_dropout": text_dropout}
     if name == "regression":
-        return RegressionHead(width, limit=facts.answering.limit, dropout=dropout)
-    return HistogramHead(width, facts.bins, dropout=dropout, smoothing=smoothing)
+        return RegressionHead(width, limit=facts.answering.limit, **settings)
+    return HistogramHead(width, facts.bins, smoothing=smoothing, squared=squared, **settings)

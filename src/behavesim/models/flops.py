@@ -16,6 +16,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from behavesim.models.git import GitModel
+from behavesim.models.head import LikesHead
+from behavesim.models.members import MemberLinear
 from behavesim.models.projector import Resampler
 from behavesim.models.text_head import TextHead
 from behavesim.models.vision import VisionTower
@@ -110,6 +112,8 @@ def _layers(module: nn.Module) -> Iterator[tuple[_Matrix, ...]]:
         yield base
     elif isinstance(module, nn.Linear | Conv1D):
         yield (_matrix(module),)
+    elif isinstance(module, MemberLinear):
+        yield (_Matrix(module.weight.numel(), module.weight.requires_grad),)
     elif isinstance(module, nn.MultiheadAttention):
         yield (_Matrix(3 * module.embed_dim**2, module.in_proj_weight.requires_grad),)
         yield (_matrix(module.out_proj),)
@@ -129,11 +133,18 @@ def _flops(model: GitModel, *, training: bool) -> Flops:
     picture = _tower(pictures, model.vision) if isinstance(model.vision, VisionTower) else 0.0
     pictures.pass_by(model.frame_embedding)
     picture += _projector(pictures, model.projector, model.vision.tokens)
-    row = numbers.block(model.metadata) if model.metadata is not None else 0.0
+    row = 0.0
+    if model.metadata is not None:
+        numbers.pass_by(model.metadata.accounts)  # learned names lie before the layers
+        row = numbers.block(model.metadata)
+    if model.history is not None:
+        numbers.pass_by(model.history)  # its own products are a few posts' and left out
     text = _Walk(training, pictures.reached or numbers.reached)
     text.pass_by(model.llm.get_input_embeddings())
     place, square = _decoder(text, model)
     answer = text.block(model.llm.get_output_embeddings()) if isinstance(model.head, TextHead) else 0.0
+    if isinstance(model.head, LikesHead):
+        text.pass_by(model.head.gate)  # lies before its layers
     return Flops(row + text.block(model.head), picture, place, square, answer)
 
 

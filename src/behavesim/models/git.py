@@ -10,14 +10,17 @@ from transformers import PreTrainedModel
 from behavesim.models import llm as decoder
 from behavesim.models.generation import Choose, alone, generate, greedy, most_of_all
 from behavesim.models.head import Head, Hidden, Targets
+from behavesim.models.metadata import HistoryProjector, MetadataReaders
 from behavesim.models.sequence import pack
 from behavesim.models.stored import StoredStates
 from behavesim.models.vision import VisionTower
 
+TOLD = ("statistics", "names", "history", "history_valid")  # of the account
+
 
 @dataclass(frozen=True)
 class GitOutput:
-    """What the head reads: the text head gives [B, P + T, V], a head over likes [B, K]."""
+    """What the head reads: the text head gives [B, P + T, V], a head over likes [B, M, K]."""
 
     logits: Tensor
 
@@ -25,15 +28,16 @@ class GitOutput:
 class GitModel(nn.Module):
     """A causal language model that sees pictures and metadata as prefix tokens.
 
-    Nothing of the language model is copied: it is fed `inputs_embeds`, `position_ids` and the mask of
-    `models/mask.py`.
+    Nothing of the language model is copied: it is fed `inputs_embeds`, `position_ids` and a mask of `models/mask.py`.
 
     Args:
         vision: pictures [N, 3, S, S] → token states [N, I, width], or token states as they are.
         projector: token states → embeddings [N, I, D].
         llm: any causal LM of transformers, see `models/llm.py`.
         head: what is read from the language model.
-        metadata: numbers [B, F] → prefix tokens [B, M, D], or None.
+        metadata: numbers of a tweet and its account → what M members read in them [B, M, D], or None. Their mean is a
+            prefix token, and the head reads each.
+        history: earlier posts [B, K, T] → prefix tokens [B, K, D], or None.
         frames: how many pictures of one tweet are seen.
         embed_frames: whether each place among them has a learned embedding; None: where there are several.
         token_dropout: share of text tokens whose embedding is zeroed in training.
@@ -48,7 +52,8 @@ class GitModel(nn.Module):
         projector: nn.Module,
         llm: PreTrainedModel,
         head: Head,
-        metadata: nn.Module | None = None,
+        metadata: MetadataReaders | None = None,
+        history: HistoryProjector | None = None,
         frames: int = 1,
         embed_frames: bool | None = None,
         token_dropout: float = 0.0,
@@ -61,6 +66,7 @@ class GitModel(nn.Module):
         self.llm = llm
         self.head = head
         self.metadata = metadata
+        self.history = history
         self.frames = frames
         self.token_dropout = token_dropout
         self.eos_ids = tuple(eos_ids)
@@ -131,11 +137,19 @@ class GitModel(nn.Module):
         return self.projector(states).sum() * 0
 
     def prefix(
-        self, rows: int, pixel_values: Tensor | None, image_slot: Tensor | None, features: Tensor | None
+        self,
+        rows: int,
+        pixel_values: Tensor | None,
+        image_slot: Tensor | None,
+        features: Tensor | None,
+        statistics: Tensor | None,
+        names: Tensor | None,
+        history: Tensor | None,
+        history_valid: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Prefix embeddings [B, P, D], their validity [B, P], P may be 0, and their summary [B, D].
+        """Prefix embeddings [B, P, D], their validity [B, P], P may be 0, and their summary [B, M, D].
 
-        The summary is the mean image token plus the mean metadata token of each row.
+        The summary is the mean image token of each row plus what each of the M members reads in its numbers.
         """
         embeddings = self.llm.get_input_embeddings().weight
         tokens = [torch.zeros(rows, 0, self.llm.get_input_embeddings().embedding_dim, device=embeddings.device)]
@@ -146,11 +160,15 @@ class GitModel(nn.Module):
             valid.append(image_valid)
         elif self.in_step:
             tokens[0] = tokens[0] + self._unseen()
+        summary = sum(_masked_mean(block, mask) for block, mask in zip(tokens, valid, strict=True))[:, None]
+        if self.history is not None and history is not None:
+            tokens.append(self.history(history))
+            valid.append(history_valid)
         if self.metadata is not None and features is not None:
-            metadata = self.metadata(features)
-            tokens.append(metadata)
-            valid.append(torch.ones(metadata.shape[:2], dtype=torch.bool, device=metadata.device))
-        summary = sum(_masked_mean(block, mask) for block, mask in zip(tokens, valid, strict=True))
+            read = self.metadata(features, statistics, names)
+            summary = summary + read
+            tokens.append(read.mean(dim=1, keepdim=True))
+            valid.append(torch.ones(rows, 1, dtype=torch.bool, device=read.device))
         return torch.cat(tokens, dim=1), torch.cat(valid, dim=1), summary
 
     def _sequence(
@@ -161,9 +179,11 @@ class GitModel(nn.Module):
         pixel_values: Tensor | None = None,
         image_slot: Tensor | None = None,
         features: Tensor | None = None,
+        **told: Tensor | None,
     ) -> tuple[Tensor, Tensor, int, Tensor]:
-        """Loose embeddings [B, P + T, D], validity [B, P + T], P and the prefix's summary [B, D]."""
-        prefix, prefix_valid, summary = self.prefix(len(input_ids), pixel_values, image_slot, features)
+        """Loose embeddings [B, P + T, D], validity [B, P + T], P and the prefix's summary [B, M, D]."""
+        told = {name: told.get(name) for name in TOLD}
+        prefix, prefix_valid, summary = self.prefix(len(input_ids), pixel_values, image_slot, features, **told)
         text = self.llm.get_input_embeddings()(input_ids)  # [B, T, D]
         if self.training and self.token_dropout > 0:
             kept = torch.rand(input_ids.shape, device=text.device) >= self.token_dropout
@@ -180,7 +200,9 @@ class GitModel(nn.Module):
             input_ids: [B, T].
             attention_mask: [B, T], 1 on tokens.
             pixel_values, image_slot: see `image_tokens`.
-            features: [B, F] standardised numbers.
+            features: [B, F] numbers of the tweet itself.
+            statistics, names: [B, S] and [B, 2], see `MetadataReaders`.
+            history, history_valid: [B, K, T] and [B, K], the account's earlier posts.
         """
         embeddings, valid, prefix_slots, summary = self._sequence(**inputs)
         packed = pack(embeddings, valid, prefix_slots)
@@ -197,7 +219,8 @@ class GitModel(nn.Module):
 
     def loss(self, inputs: Mapping[str, Tensor | None], targets: Targets) -> Tensor:
         """Training loss of a batch."""
-        return self.head.training_loss(self, inputs, targets)
+        loss = self.head.training_loss(self, inputs, targets)
+        return loss if self.metadata is None else loss + self.metadata.penalty()
 
     def score(self, inputs: Mapping[str, Tensor | None], targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Loss, None without likes, and estimates in likes, each [B]; see `Head.score`."""

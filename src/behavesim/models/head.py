@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from behavesim.models.git import GitModel
 
 Inputs = Mapping[str, Tensor | None]
-QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
+# Of the predicted quantiles: 0.05, 0.1, … 0.95.
+LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+NAMED = {"p10": LEVELS.index(0.1), "median": LEVELS.index(0.5), "p90": LEVELS.index(0.9)}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Hidden:
     states: Tensor  # [B, P + T, D]
     prefix_slots: int
     text_valid: Tensor  # [B, T] bool
-    summary: Tensor  # [B, D], see `GitModel.prefix`
+    summary: Tensor  # [B, M, D], see `GitModel.prefix`
 
     @property
     def text(self) -> Tensor:
@@ -49,8 +51,8 @@ class Head(nn.Module, ABC):
     """Reads an answer from a `GitModel`.
 
     Estimates are in likes, each [B], one for what each score rewards: `mean` is E[likes], `logmean` is
-    expm1(E[log1p likes]), `median`, `p10` and `p90` are quantiles. A head that may fail to read an answer adds
-    `failures`, the share of a row's answers that held no number.
+    expm1(E[log1p likes]), `median`, `p10` and `p90` are quantiles. `quantiles`, [B, Q], are those of `LEVELS`. A head
+    that may fail to read an answer adds `failures`, the share of a row's answers that held no number.
     """
 
     @abstractmethod
@@ -70,33 +72,63 @@ class Head(nn.Module, ABC):
         """Loss, None without likes, and estimates; see the class."""
 
 
+def named_quantiles(quantiles: Tensor) -> dict[str, Tensor]:
+    """Quantiles [B, Q] of `LEVELS` as estimates."""
+    return {"quantiles": quantiles} | {name: quantiles[:, place] for name, place in NAMED.items()}
+
+
 class LikesHead(Head):
-    """A head over likes: a layer at the last text token, one forward pass for a prediction."""
+    """A head over likes: layers at the last text token, one forward pass for a prediction.
+
+    Each of M members has a layer of its own, that reads the text beside what one reader made of the numbers. The text
+    enters through a gate that starts closed (Alayrac et al. 2022, Flamingo), and is hidden from a share of rows:
+    numbers are learned first, and a text that could be learned by heart does not stand in for them.
+
+    Args:
+        hidden_size: D.
+        members: M.
+        text_dropout: share of rows whose text a member does not see in training.
+    """
+
+    def __init__(self, hidden_size: int, members: int, text_dropout: float) -> None:
+        super().__init__()
+        self.text_dropout = text_dropout
+        self.gate = nn.Parameter(torch.zeros(members, hidden_size))
 
     @abstractmethod
     def forward(self, state: Tensor, prior: Tensor | None = None) -> Tensor:
-        """State [B, D] and prior [B] in log1p likes (or None) → logits [B, K] in fp32."""
+        """States [B, M, D] and prior [B] in log1p likes (None: 0) → logits [B, M, K] in fp32."""
 
     @abstractmethod
-    def loss(self, logits: Tensor, likes: Tensor) -> Tensor:
-        """Mean loss of logits [B, K] against likes [B]."""
+    def loss(self, logits: Tensor, likes: Tensor, prior: Tensor) -> Tensor:
+        """Mean loss of logits [B, M, K] against likes [B]."""
 
     @abstractmethod
-    def estimates(self, logits: Tensor) -> dict[str, Tensor]:
-        """Estimates [B] of logits [B, K]; see `Head`."""
+    def estimates(self, logits: Tensor, prior: Tensor) -> dict[str, Tensor]:
+        """Estimates [B] of logits [B, M, K]; see `Head`."""
 
     def logits(self, model: "GitModel", hidden: Hidden, prior: Tensor | None) -> Tensor:
-        """[B, K]."""
+        """[B, M, K]."""
         # The summary is a direct path beside attention: pictures and numbers reach the head from the first step on,
         # and small models learn what pictures show several times sooner.
-        return self(hidden.last_text() + hidden.summary, prior)
+        text = hidden.last_text()[:, None].to(self.gate.dtype) * self.gate  # [B, M, D]
+        if self.training and self.text_dropout > 0:
+            seen = torch.rand(text.shape[:2], device=text.device) >= self.text_dropout
+            text = text * seen[:, :, None]
+        return self(text + hidden.summary, prior)
 
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """See `loss`."""
-        return self.loss(self.logits(model, model.hidden(**inputs), targets.prior), targets.likes)
+        return self.loss(self.logits(model, model.hidden(**inputs), targets.prior), targets.likes, targets.prior)
 
     def score(self, model: "GitModel", inputs: Inputs, targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One forward pass serves both."""
         logits = self.logits(model, model.hidden(**inputs), targets.prior)
-        loss = None if targets.likes is None else self.loss(logits, targets.likes)
-        return loss, self.estimates(logits)
+        if targets.likes is None:
+            return None, self.estimates(logits, targets.prior)
+        found = self.estimates(logits, targets.prior) | self.ranks(logits, targets.prior, targets.likes)
+        return self.loss(logits, targets.likes, targets.prior), found
+
+    def ranks(self, _logits: Tensor, _prior: Tensor, _likes: Tensor) -> dict[str, Tensor]:
+        """Shares of the distribution `below` likes and `up_to` them, [B] each, where a head is to be calibrated."""
+        return {}

@@ -1,4 +1,4 @@
-"""The histogram head: a distribution over bins of likes."""
+"""The histogram head: a distribution over bins of what likes deviate from the prior by."""
 
 import math
 
@@ -7,21 +7,25 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from behavesim.models.binning import LikesBins
-from behavesim.models.head import QUANTILES, LikesHead
+from behavesim.models.head import LEVELS, LikesHead, named_quantiles
+from behavesim.models.members import MemberLinear
 
 
 class HistogramHead(LikesHead):
-    """Logits over bins of log1p(likes), trained with HL-Gauss (Imani & White 2018; Farebrother et al. 2024).
+    """Logits over bins of log1p likes less a prior, trained with HL-Gauss.
 
-    A row may bring a prior, the log1p likes that its account's past suggests. It enters as the logits of a normal
-    density around it, so that the layer learns the deviation from the past: adding a linear function of the bin
-    centre to those logits shifts the distribution by the same amount wherever the prior lies.
+    Imani & White 2018; Farebrother et al. 2024. The prior is the log1p likes that a row's own content and its account's
+    past suggest. To the cross-entropy comes the squared error of the distribution's mean, which is what RMSLE scores.
+    M members give a distribution each, and the prediction is their mixture.
 
     Args:
         hidden_size: D.
-        bins: support of the distribution, K bins.
+        bins: support of the distribution, K bins, and the limits of likes.
+        members: M.
         dropout: share of the state that is hidden in training.
+        text_dropout: see `LikesHead`.
         smoothing: standard deviation of the smoothed target, in bin widths.
+        squared: weight of the squared error.
         prior_sigma: standard deviation of log1p likes around the prior at the start of training; it is learned.
     """
 
@@ -30,65 +34,97 @@ class HistogramHead(LikesHead):
         hidden_size: int,
         bins: LikesBins,
         *,
+        members: int = 1,
         dropout: float = 0.0,
+        text_dropout: float = 0.0,
         smoothing: float = 1.0,
+        squared: float = 0.5,
         prior_sigma: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(hidden_size, members, text_dropout)
         edges = torch.tensor(bins.edges)
         self.smoothing = smoothing
+        self.squared = squared
+        self.limit = bins.limit
         # Not persistent: the artifact stores the bins once, as readable JSON.
         self.register_buffer("edges", edges, persistent=False)  # [K + 1]
         self.register_buffer("centres", (edges[:-1] + edges[1:]) / 2, persistent=False)  # [K]
-        self.register_buffer("likes", torch.tensor(bins.likes), persistent=False)  # [K]
-        self.register_buffer("log_likes", torch.tensor(bins.log_likes), persistent=False)  # [K]
+        # Where the distribution is read for the quantiles of `LEVELS`; `calibrate` moves them.
+        self.register_buffer("levels", torch.tensor(LEVELS))  # [Q]
+        self.register_buffer("mean_scale", torch.ones(1))
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, len(bins.likes))
-        nn.init.zeros_(self.linear.weight)  # the first prediction is the prior, or uniform without one
-        nn.init.zeros_(self.linear.bias)
+        self.linear = MemberLinear(members, hidden_size, len(self.centres)).zeroed()  # the first prediction: the prior
         self.log_sigma = nn.Parameter(torch.tensor([math.log(prior_sigma)]))  # [1]: DeepSpeed knows no scalars
 
     def forward(self, state: Tensor, prior: Tensor | None = None) -> Tensor:
-        """State [B, D] and prior [B] in log1p likes (or None) → logits [B, K] in fp32."""
+        """States [B, M, D] → logits [B, M, K] of deviations in fp32; the prior is added where likes are read."""
         logits = self.linear(self.dropout(state.to(self.linear.weight.dtype))).float()
-        if prior is not None:
-            logits = logits - ((self.centres - prior[:, None].float()) / self.log_sigma.exp()).square() / 2
-        return logits
+        return logits - (self.centres / self.log_sigma.exp()).square() / 2
 
-    def target(self, likes: Tensor) -> Tensor:
-        """Smoothed target distribution [B, K]: a normal around log1p(likes), cut at the ends and renormalised."""
+    def target(self, deviations: Tensor) -> Tensor:
+        """Smoothed target [B, K] of deviations [B]: a normal around each, cut at the ends and renormalised."""
         sigma = self.smoothing * (self.edges[1] - self.edges[0])
-        # Far above every bin no mass would be left, and such a tweet would cost nothing: it counts as the last bin's.
-        logs = torch.log1p(likes.float()).clamp(max=self.centres[-1])
-        cdf = torch.special.ndtr((self.edges - logs[:, None]) / sigma)  # [B, K + 1]
-        mass = cdf.diff(dim=1)
+        # Far outside every bin no mass would be left, and such a tweet would cost nothing: it counts as the last bin's.
+        inside = deviations.float().clamp(self.centres[0], self.centres[-1])
+        mass = torch.special.ndtr((self.edges - inside[:, None]) / sigma).diff(dim=1)
         return mass / mass.sum(dim=1, keepdim=True).clamp(min=1e-9)
 
-    def loss(self, logits: Tensor, likes: Tensor) -> Tensor:
-        """Mean cross-entropy of logits [B, K] against the smoothed target of likes [B]."""
-        return F.cross_entropy(logits, self.target(likes))
+    def loss(self, logits: Tensor, likes: Tensor, prior: Tensor | None) -> Tensor:
+        """Mean cross-entropy of logits [B, M, K] against the smoothed target of likes [B], and the squared error."""
+        logs = torch.log1p(likes.float())
+        support = self._support(prior, len(likes))
+        target = self.target(logs if prior is None else logs - prior.float())
+        entropy = -(target[:, None] * logits.log_softmax(dim=2)).sum(dim=2).mean()
+        expected = (logits.softmax(dim=2) * support[:, None]).sum(dim=2)
+        return entropy + self.squared * (expected - logs[:, None]).square().mean()
 
-    def estimates(self, logits: Tensor) -> dict[str, Tensor]:
-        """What each score rewards, in likes, each [B]: `mean`, `logmean`, `median`, `p10`, `p90`.
+    def _support(self, prior: Tensor | None, rows: int) -> Tensor:
+        """log1p likes that each bin stands for: [B, K]."""
+        shift = self.centres.new_zeros(rows) if prior is None else prior.float()
+        return (shift[:, None] + self.centres).clamp(0, self.limit)
 
-        `mean` is E[likes]; `logmean` is expm1(E[log1p likes]); the others are quantiles.
-        """
-        probabilities = logits.softmax(dim=1)
-        estimates = {
-            "mean": probabilities @ self.likes,
-            "logmean": torch.expm1(probabilities @ self.log_likes),
+    def estimates(self, logits: Tensor, prior: Tensor | None) -> dict[str, Tensor]:
+        """What each score rewards, of the members' mixture; see `Head`."""
+        probabilities = logits.softmax(dim=2).mean(dim=1)  # [B, K]
+        support = self._support(prior, len(logits))
+        quantiles = self.quantiles(probabilities) + (0 if prior is None else prior.float()[:, None])
+        mean = (probabilities * torch.expm1(support)).sum(dim=1) * self.mean_scale
+        found = {
+            "mean": mean.clamp(max=math.expm1(self.limit)),
+            "logmean": torch.expm1((probabilities * support).sum(dim=1)),
         }
-        for name, level in QUANTILES.items():
-            estimates[name] = self.quantile(probabilities, level)
-        return estimates
+        return found | named_quantiles(torch.expm1(quantiles.clamp(0, self.limit)))
 
-    def quantile(self, probabilities: Tensor, level: float) -> Tensor:
-        """Quantile in likes [B] of probabilities [B, K], linear inside a bin on the log1p axis."""
+    def quantiles(self, probabilities: Tensor) -> Tensor:
+        """Deviations [B, Q] at `levels` of probabilities [B, K], linear inside a bin."""
         cdf = probabilities.cumsum(dim=1)
-        index = torch.searchsorted(cdf, torch.full_like(cdf[:, :1], level)).clamp(max=cdf.shape[1] - 1)  # [B, 1]
+        levels = self.levels.expand(len(cdf), -1).contiguous()
+        index = torch.searchsorted(cdf, levels).clamp(max=cdf.shape[1] - 1)  # [B, Q]
         inside = probabilities.gather(1, index)
-        below = cdf.gather(1, index) - inside
-        share = ((level - below) / inside.clamp(min=1e-12)).clamp(0, 1)
-        width = self.edges[1] - self.edges[0]
-        log_value = self.edges[index] + share * width
-        return torch.expm1(log_value.squeeze(1)).clamp(min=0)
+        share = ((levels - cdf.gather(1, index) + inside) / inside.clamp(min=1e-12)).clamp(0, 1)
+        return self.edges[index] + share * (self.edges[1] - self.edges[0])
+
+    def ranks(self, logits: Tensor, prior: Tensor, likes: Tensor) -> dict[str, Tensor]:
+        """Likes are whole numbers: each stands for the half on both sides."""
+        sides = {"below": likes - 0.5, "up_to": likes + 0.5}
+        return {name: self._cdf(logits, prior, side) for name, side in sides.items()}
+
+    def _cdf(self, logits: Tensor, prior: Tensor, likes: Tensor) -> Tensor:
+        """Share of the mixture at or below likes [B]: [B], linear inside a bin."""
+        probabilities = logits.softmax(dim=2).mean(dim=1)
+        places = (torch.log1p(likes.clamp(min=0).float()) - prior.float() - self.edges[0]) / (
+            self.edges[1] - self.edges[0]
+        )
+        places = places.clamp(0, len(self.centres))
+        index = places.long().clamp(max=len(self.centres) - 1)[:, None]
+        below = F.pad(probabilities.cumsum(dim=1), (1, 0)).gather(1, index)
+        share = below + probabilities.gather(1, index) * (places[:, None] - index)
+        return torch.where(likes < 0, 0.0, share.squeeze(1))  # all mass below zero likes is zero likes
+
+    def calibrate(self, levels: Tensor, mean_scale: float) -> None:
+        """Read the quantiles of `LEVELS` at other levels [Q] of the distribution, ascending and in (0, 1).
+
+        `mean_scale` multiplies E[likes], which hangs on a tail that few training rows have shown.
+        """
+        self.levels.copy_(levels)
+        self.mean_scale.fill_(mean_scale)

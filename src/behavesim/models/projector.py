@@ -60,24 +60,3 @@ class Resampler(nn.Module):
     def _split(self, tokens: Tensor) -> Tensor:
         """[N, K, D] → [N, heads, K, D / heads]."""
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-
-class MetadataProjector(nn.Module):
-    """A tweet's standardised numbers as one prefix token: [B, features] → [B, 1, hidden_size].
-
-    The hidden layer lets the token express thresholds and products that a linear map cannot.
-    """
-
-    def __init__(self, features: int, hidden_size: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(features, 2 * hidden_size),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * hidden_size, hidden_size),
-            nn.LayerNorm(hidden_size),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """One token a row."""
-        return self.layers(features)[:, None]

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from behavesim.models.generation import Sampler, row_keys
-from behavesim.models.head import QUANTILES, Head, Hidden, Inputs, Targets
+from behavesim.models.head import LEVELS, Head, Hidden, Inputs, Targets, named_quantiles
 
 if TYPE_CHECKING:
     from behavesim.models.git import GitModel
@@ -88,8 +88,8 @@ class TextHead(Head):
         known = torch.expm1(prior.double()).clamp(min=0)[:, None]
         numbers = torch.where((failures == 1)[:, None], known, numbers).clamp(max=self.answering.limit)
         found = {"mean": numbers.nanmean(dim=1), "logmean": torch.expm1(numbers.log1p().nanmean(dim=1))}
-        found |= {name: numbers.nanquantile(level, dim=1) for name, level in QUANTILES.items()}
-        return found | {"failures": failures}
+        quantiles = numbers.nanquantile(numbers.new_tensor(LEVELS), dim=1).T
+        return found | named_quantiles(quantiles) | {"failures": failures}
 
 
 def answer_mask(attention_mask: Tensor, answer_length: Tensor) -> Tensor:

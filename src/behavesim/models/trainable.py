@@ -17,7 +17,7 @@ def part_of(name: str) -> str:
     if ".lora_" in name:
         return "lora"
     first = name.split(".", 1)[0]
-    return {"metadata": "projector", "frame_embedding": "projector"}.get(first, first)
+    return "projector" if first in ("metadata", "history", "frame_embedding") else first
 
 
 def set_trainable(model: nn.Module, parts: Sequence[str]) -> None:

@@ -27,10 +27,11 @@ def evaluation_of(
 ) -> Evaluation:
     """The artifact's `predictions` of labelled rows, see `Predictions.table`, beside what baselines say of them."""
     ckpt, path = Path(cfg.ckpt), Path(cfg.data.path)
+    history = scoring.history_of(cfg, artifact, rows)
     return Evaluation(
         title=f"{ckpt.name} on {path.name}",
         frame=rows.frame(*COLUMNS),
-        estimates={MODEL: estimates_of(predictions), **scoring.baselines_of(artifact, rows)},
+        estimates={MODEL: estimates_of(predictions), **scoring.baselines_of(artifact, rows, history)},
         known=scoring.known_counts(artifact, rows),
         facts={
             "run": cfg.run_name,

@@ -52,6 +52,7 @@ class Meter:
         self.peak = peak
         # Read now: strategies wrap a model's parts later on.
         self._prefix = int(model.metadata is not None)
+        self._history = model.history is not None
         self._frames = model.frames
         self._picture_places = picture_places(model)
         self._supervised = model.head.answering.supervise if isinstance(model.head, TextHead) else None
@@ -72,6 +73,9 @@ class Meter:
         rows, text = batch.attention_mask.shape
         prefix = self._prefix
         lengths = batch.attention_mask.sum(dim=1) + prefix
+        if self._history:
+            prefix += batch.history_valid.shape[2]
+            lengths += batch.history_valid[:, 0].sum(dim=1)
         pictures = 0 if batch.image_slot is None else len(batch.image_slot)
         if pictures:
             prefix += self._frames * self._picture_places

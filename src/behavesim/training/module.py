@@ -56,13 +56,30 @@ def failures_of(table: dict[str, np.ndarray]) -> dict[str, float]:
 
 def targets_of(batch: Batch) -> Targets:
     """What is known of a labelled batch besides the model's inputs."""
-    return Targets(prior=batch.prior, answer_length=batch.answer_length, likes=batch.likes)
+    return Targets(prior=batch.prior[:, 0], answer_length=batch.answer_length, likes=batch.likes)
+
+
+def told(batch: Batch, nothing: float, mirrored: float) -> Batch:
+    """A training batch whose rows look back, ahead or at nothing, see `TweetDataModule.views`.
+
+    Args:
+        batch: with three views of each row.
+        nothing: share of rows that are told nothing of their account, so that one model serves those without a past.
+        mirrored: share of the others that are told of later posts in the place of earlier ones. Time is turned around
+            for them; they see the account from another side, and the weights less often the same numbers.
+    """
+    drawn = torch.rand(2, len(batch.rows), device=batch.prior.device)
+    view = (drawn[1] < mirrored).long()
+    hidden = drawn[0] < nothing
+    seen = batch.view(torch.where(hidden, 2, view))
+    return replace(seen, names=seen.names * ~hidden[:, None])
 
 
 class LikesModule(lightning.LightningModule):
     """Trains a `GitModel` on likes.
 
-    After `trainer.test`, `test_table` holds the predictions (see `Predictions.table`).
+    After `trainer.test`, `test_table` holds the predictions (see `Predictions.table`), as `validation_table` does after
+    a validation.
     """
 
     def __init__(
@@ -76,6 +93,9 @@ class LikesModule(lightning.LightningModule):
         batch_plan: str = "",
         frozen_digest: str = "",
         seed: int = 0,
+        history_dropout: float = 0.0,
+        mirrored: float = 0.0,
+        numbers_lr: float | None = None,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # checkpoints hold what trains, see `state_dict`
@@ -87,6 +107,10 @@ class LikesModule(lightning.LightningModule):
         self.batch_plan = batch_plan
         self.frozen_digest = frozen_digest
         self.seed = seed
+        self.history_dropout = history_dropout
+        self.mirrored = mirrored
+        self.numbers_lr = numbers_lr
+        self.validation_table: dict[str, np.ndarray] = {}
         self.test_table: dict[str, np.ndarray] = {}
         self._predictions = Predictions()
 
@@ -115,6 +139,7 @@ class LikesModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Loss of one batch."""
+        batch = told(batch, self.history_dropout, self.mirrored)
         inputs, targets = batch.inputs(), targets_of(batch)
         loss = mean = self.model.loss(inputs, targets)
         if self._several:
@@ -141,7 +166,7 @@ class LikesModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Metrics over all validation rows."""
-        self._log_metrics("val")
+        self.validation_table = self._log_metrics("val")
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -171,7 +196,7 @@ class LikesModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser over the trainable weights and its schedule, by step."""
-        optimizer = self.optimizer(parameter_groups(self.model))
+        optimizer = self.optimizer(parameter_groups(self.model, self.numbers_lr))
         scheduler = rate_schedule(
             optimizer,
             steps=int(self.trainer.estimated_stepping_batches),

@@ -11,16 +11,35 @@ from torch.optim.lr_scheduler import LambdaLR
 OptimizerFactory = Callable[[Iterable[dict]], Optimizer]
 
 
-def parameter_groups(model: nn.Module) -> list[dict]:
-    """Trainable weights by what becomes of them: matrices decay, vectors and scalars do not.
+# What reads numbers, by the first words of parameters' names: small, from nothing, and far from a language model. The
+# gate that lets a text in opens at the language model's pace.
+NUMBERS = ("metadata.", "history.", "head.")
+TEXTS = ("head.gate",)
+# Drawn to zero by a penalty of their own, see `MetadataReaders`.
+NAMES = ("metadata.accounts", "metadata.companies")
+
+
+def parameter_groups(model: nn.Module, numbers_lr: float | None = None) -> list[dict]:
+    """Trainable weights by what becomes of them: matrices decay, vectors, scalars and learned names do not.
 
     Each kind of number has groups of its own, since ZeRO lays a group out as one flat array. No group is empty.
+
+    Args:
+        model: a `GitModel`.
+        numbers_lr: rate of what reads numbers; None: that of the other weights.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: dict[tuple[bool, torch.dtype], list[nn.Parameter]] = {}
-    for parameter in sorted(trainable, key=lambda parameter: parameter.ndim < 2):
-        groups.setdefault((parameter.ndim >= 2, parameter.dtype), []).append(parameter)
-    return [{"params": group} | ({} if decays else {"weight_decay": 0.0}) for (decays, _), group in groups.items()]
+    groups: dict[tuple[bool, bool, torch.dtype], list[nn.Parameter]] = {}
+    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for name, parameter in sorted(trainable, key=lambda named: named[1].ndim < 2):
+        decays = parameter.ndim >= 2 and name not in (*NAMES, *TEXTS) and not name.endswith(".bias")
+        fast = name.startswith(NUMBERS) and name not in TEXTS
+        groups.setdefault((fast, decays, parameter.dtype), []).append(parameter)
+    return [
+        {"params": group}
+        | ({} if decays else {"weight_decay": 0.0})
+        | ({"lr": numbers_lr} if numbers and numbers_lr is not None else {})
+        for (numbers, decays, _), group in groups.items()
+    ]
 
 
 def rate_schedule(optimizer: Optimizer, *, steps: int, warmup: float, schedule: str) -> LambdaLR:
