@@ -103,7 +103,7 @@ def _siblings(schema: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
 def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Files that a command is to read and that are not there, and places that it cannot write to."""
     replaced = FOLDERS.get(command, "")
-    for key in ("data.path", "input", "source"):
+    for key in ("data.path", "input", "source", "history"):
         path = value_at(values, key)
         if isinstance(path, str):
             yield from _absent_table(key, Path(path), TABLES if key == "source" else TABLES_OR_FOLDER)

@@ -69,10 +69,11 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
     """The labelled rows of `cfg.data`, split."""
     data, rows = cfg.data, labelled_rows(cfg)
     reader = picture_reader(cfg, rows.table, image_size(cfg.model))
+    posts = 0 if data.history == "none" else cfg.task.history
     module = TweetDataModule(
         rows,
         reader,
-        loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader, cfg.task.history),
+        loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader, posts),
         encoder_settings(cfg),
         split=split_settings(data),
         seed=cfg.seed,

@@ -72,6 +72,7 @@ def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
         "weights_dtype": "float32",
         "quantization": "none",
         "vision": {"name": None, "weights": None, "shape": dict(settings.vision)},
+        "tokens_per_batch": 1024,
         "projector": "linear",
         "image_tokens": 0,  # as many as the tower gives
         "frames": settings.frames,

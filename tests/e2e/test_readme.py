@@ -138,7 +138,7 @@ def prepared(
             shutil.copytree(prepared_folder, path)
 
     def make(name, arguments):
-        for key in ("data.path", "input", "source"):
+        for key in ("data.path", "input", "source", "history"):
             path = value_of(arguments, key)
             if path and not Path(path).exists():
                 table(Path(path))

@@ -56,7 +56,7 @@ class TweetDataModule(lightning.LightningDataModule):
         settings: of the training batches.
         encoding: how tweets become token ids.
         split: how rows are parted.
-        seed: order of the batches and folds of the account statistics.
+        seed: order of the batches.
         folder: where encoded rows are written and mapped from, in a folder for each part.
         history: what held-out rows may look back on: nothing, training rows, or every labelled row.
     """
@@ -152,6 +152,7 @@ class TweetDataModule(lightning.LightningDataModule):
     def digest(self) -> str:
         """Tells splits apart: equal for the same training, validation and test rows under the same tokenizer."""
         digest = hashlib.blake2b(self.encoder.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
+        digest.update(b"" if self.history_mode == "train" else self.history_mode.encode())
         for rows in self.parts.values():
             digest.update(rows.identities().tobytes() + b"|")
         return digest.hexdigest()

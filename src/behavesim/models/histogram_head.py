@@ -38,7 +38,7 @@ class HistogramHead(LikesHead):
         dropout: float = 0.0,
         text_dropout: float = 0.0,
         smoothing: float = 1.0,
-        squared: float = 0.5,
+        squared: float = 1.0,
         prior_sigma: float = 1.0,
     ) -> None:
         super().__init__(hidden_size, members, text_dropout)
