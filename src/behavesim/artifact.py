@@ -59,7 +59,11 @@ class Artifact:
 def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> GitModel:
     """The model of a configuration's `model` and `task`; `encoder` and `bins` give what the data decides."""
     node = config["model"]
-    settings = {key: value for key, value in node.items() if key not in ("_target_", "bins", "tokens_per_batch")}
+    settings = {
+        key: value
+        for key, value in node.items()
+        if key not in ("_target_", "bins", "tokens_per_batch", "rows_per_batch")
+    }
     return BUILDERS[node["_target_"]](**settings, facts=data_facts(config, encoder, bins))
 
 

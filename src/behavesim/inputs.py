@@ -106,7 +106,7 @@ def loader_settings(data: DictConfig, model: Mapping[str, Any], reader: PictureR
         frames=0 if isinstance(reader, Blind) else model["frames"],
         image_tokens=_image_tokens(model, reader),
         prefix_tokens=int(model["metadata"]) * (1 + posts),
-        rows_per_batch=data.get("rows_per_batch"),
+        rows_per_batch=data.get("rows_per_batch") or model.get("rows_per_batch"),
     )
 
 

@@ -55,6 +55,7 @@ class Model(Node):
     """What every `model` has."""
 
     tokens_per_batch: Count
+    rows_per_batch: Count | None
     train: Annotated[list[Part], Field(min_length=1)]
     projector: Literal["linear", "mlp", "resampler"]
     image_tokens: Count

@@ -62,8 +62,26 @@ def artifact(cfg: DictConfig, state: ReferenceState, settings: ReferenceSettings
 
 def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
     """The configuration that a training of this model would have had."""
+    task = {
+        "name": "behaviour",
+        "prompt": "reference",
+        "names": True,
+        "history": 0,
+        "max_length": cfg.max_length,
+        "supervise": "all",
+        "decode": cfg.task.decode,
+        "samples": cfg.task.samples,
+        "sample_seed": 0,
+        "answer_tokens": 12,
+    }
+    data = {"use_images": True, "image_column": cfg.image_column, "image_size": cfg.image_size}
+    return {"converted": True, "data": data, "model": _model(cfg, settings), "task": task}
+
+
+def _model(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
+    """Its node `model`."""
     adapters = settings.lora or {"r": 0, "alpha": 1.0, "target_modules": []}
-    model = {
+    return {
         "_target_": "behavesim.models.builders.git_hf",
         "train": ["projector", "lora" if settings.lora else "llm"],
         "pretrained": False,
@@ -73,6 +91,7 @@ def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
         "quantization": "none",
         "vision": {"name": None, "weights": None, "shape": dict(settings.vision)},
         "tokens_per_batch": 1024,
+        "rows_per_batch": None,
         "projector": "linear",
         "image_tokens": 0,  # as many as the tower gives
         "frames": settings.frames,
@@ -87,17 +106,3 @@ def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
         "head_dropout": 0.0,
         "text_dropout": 0.0,
     }
-    task = {
-        "name": "behaviour",
-        "prompt": "reference",
-        "names": True,
-        "history": 0,
-        "max_length": cfg.max_length,
-        "supervise": "all",
-        "decode": cfg.task.decode,
-        "samples": cfg.task.samples,
-        "sample_seed": 0,
-        "answer_tokens": 12,
-    }
-    data = {"use_images": True, "image_column": cfg.image_column, "image_size": cfg.image_size}
-    return {"converted": True, "data": data, "model": model, "task": task}

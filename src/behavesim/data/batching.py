@@ -9,8 +9,10 @@ from torch.utils.data import Sampler
 from behavesim.errors import UserError
 
 # Rows are sorted by length inside windows of this many average batches: long enough to make batches even, short
-# enough that the order of an epoch stays random.
+# enough that the order of an epoch stays random. A batch of one length is a biased sample of the table, so of a small
+# table a window holds a part at most.
 WINDOW = 20
+PARTS = 6
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def _shuffled(lengths: np.ndarray, budget: int, generator: np.random.Generator) 
     """A random order of rows, sorted by length inside windows."""
     if not len(lengths):
         return np.zeros(0, np.int64)
-    window = min(len(lengths), max(1, int(WINDOW * budget / max(1.0, float(lengths.mean())))))
+    batch = budget / max(1.0, float(lengths.mean()))  # rows
+    window = min(len(lengths), max(1, int(min(WINDOW * batch, max(batch, len(lengths) / PARTS)))))
     order = generator.permutation(len(lengths))
     whole = len(order) // window * window
     for rows in (order[:whole].reshape(-1, window), order[whole:].reshape(1, -1)):
