@@ -18,7 +18,15 @@ from behavesim.models.llm import causal_class
 from behavesim.models.trainable import part_of
 from behavesim.train import train
 
-LORA = ("model.lora.r=4", "model.train=[projector,lora,head]", "optim.lr=0.03", "trainer.max_epochs=1", "logger=none")
+LORA = (
+    "model.lora.r=4",
+    "model.train=[projector,lora,head]",
+    "model.readers.members=2",
+    "optim.lr=0.03",
+    "trainer.max_epochs=1",
+    "data.tokens_per_batch=1024",
+    "logger=none",
+)
 VISION = "model.vision.shape={image_size:16,patch_size:8,width:32,layers:1,heads:2}"
 MPT = "model.llm_shape={d_model:32,n_layers:2,n_heads:4,vocab_size:400,max_seq_len:512}"
 OPT = (
@@ -174,7 +182,7 @@ def test_the_other_parts_lie_beside(here, adapted, format_, caplog):
     run(adapted("llama"), format_)
     weights = load_artifact(adapted("llama")).model.state_dict()
     beside = {name: load_file(f"exported/{name}.safetensors") for name in ("projector", "head", "vision")}
-    assert {"projector.linear.weight", "frame_embedding", "metadata.layers.0.weight"} < set(beside["projector"])
+    assert {"projector.linear.weight", "frame_embedding", "metadata.hidden.weight"} < set(beside["projector"])
     assert "head.linear.weight" in beside["head"]
     for part in beside.values():
         assert all(torch.equal(tensor, weights[name]) for name, tensor in part.items())

@@ -127,7 +127,7 @@ def test_what_cannot_be_history_is_one_line(main, here, given, asked, known, tra
     for override, told in (
         (
             f"history={here / 'missing.csv'}",
-            "missing.csv: cannot be read: No such file or directory; accepted",
+            "missing.csv, which does not exist; accepted: a file ending in",
         ),
         (given(known.drop("likes"), "unlabelled.csv"), "unlabelled.csv: no column likes"),
         (given(blank, "blank.csv"), "none that can be used; accepted: at least one with likes"),

@@ -25,6 +25,7 @@ WHOLE = (
     "data.tokens_per_batch=1000000",
     *(f"model.{place}_dropout=0" for place in ("token", "head", "text")),
     *(f"model.readers.{place}dropout=0" for place in ("", "name_", "feature_", "summary_")),
+    "model.readers.name_penalty=200",  # so much that a loss without it would be seen
     "task.history_dropout=0",
     "task.mirrored=0",
     "trainer.max_epochs=6",

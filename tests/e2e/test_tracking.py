@@ -46,7 +46,7 @@ def test_values_are_parameters(tracked):
     params = tracked[0].data.params
     assert params["model.llm.hidden_size"] == "32"
     assert float(params["optim.lr"]) == tracked[1].optim.lr
-    assert params["callbacks.checkpoint.monitor"] == "val/rmsle"
+    assert params["callbacks.checkpoint.monitor"] == "val/loss"
     # MLflow's page shows first in what runs differ: not in names of their folders.
     assert not [key for key in params if key.startswith(("paths.", "run_name", "export_dir", "logger."))]
 
