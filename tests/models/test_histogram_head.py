@@ -218,11 +218,11 @@ def test_calibration_moves_coverage_and_stays_with_the_weights():
     logits, prior = random_logits(300, spread=0.3) - head.centres.square() / 2, priors(300, 6.0)
     before = head.estimates(logits, prior)
     outer = torch.tensor(LEVELS) * 1.2 - 0.1
-    head.calibrate(outer.clamp(0.01, 0.99))
+    head.calibrate(outer.clamp(0.01, 0.99), 0.5)
     after = head.estimates(logits, prior)
     assert (after["p10"] < before["p10"]).all() and (after["p90"] > before["p90"]).all()
     assert_close(after["median"], before["median"])
-    assert torch.equal(after["mean"], before["mean"]) and torch.equal(after["logmean"], before["logmean"])
+    assert torch.equal(after["mean"], before["mean"] / 2) and torch.equal(after["logmean"], before["logmean"])
     other.load_state_dict(head.state_dict())
     assert torch.equal(other.estimates(logits, prior)["quantiles"], after["quantiles"])
 

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from behavesim.models.binning import LikesBins
 from behavesim.models.head import LEVELS
 from behavesim.models.histogram_head import HistogramHead
-from behavesim.training.calibration import FEWEST, calibrate, calibrated_levels
+from behavesim.training.calibration import FEWEST, calibrate, calibrated_levels, mean_scale
 
 OUTER, INNER = LEVELS.index(0.1), LEVELS.index(0.9)
 
@@ -80,7 +80,8 @@ def test_few_rows_and_heads_without_places_say_nothing():
 @pytest.mark.parametrize(("rows", "moves"), [(FEWEST, True), (FEWEST - 1, False)])
 def test_a_head_is_read_at_the_levels_of_the_validation(rows, moves):
     head = HistogramHead(4, LikesBins.fit(np.arange(100), 10))
-    table = table_of(*rows_of(rows), 0.5)
+    likes, centres = rows_of(rows)
+    table = table_of(likes, centres, 0.5) | {"actual": likes, "mean": likes * 1.25}
     module = SimpleNamespace(model=SimpleNamespace(head=head), validation_table={})
     logger, seen = object(), []
 
@@ -88,8 +89,16 @@ def test_a_head_is_read_at_the_levels_of_the_validation(rows, moves):
         seen.append(trainer.logger)
         given.validation_table = table
 
-    trainer = SimpleNamespace(logger=logger, validate=validate)
-    calibrate(trainer, module, None)
+    trainer = SimpleNamespace(logger=logger, validate=validate, callback_metrics={"val/loss": 1.0})
+    assert calibrate(trainer, module, None) == {"val/loss": 1.0}
     assert seen == [None] and trainer.logger is logger  # the scores of this epoch are not logged twice
     expected = calibrated_levels(table) if moves else LEVELS
     torch.testing.assert_close(head.levels, torch.tensor(np.asarray(expected), dtype=torch.float32))
+    assert head.mean_scale.item() == pytest.approx(0.8 if moves else 1.0)
+
+
+def test_means_are_scaled_by_half_or_twice_at_most():
+    likes = np.array([10.0, 30.0])
+    assert mean_scale({"actual": likes, "mean": likes / 10}) == 2.0
+    assert mean_scale({"actual": likes, "mean": likes * 10}) == 0.5
+    assert mean_scale({"actual": likes * 0, "mean": likes * 0}) == 1.0
