@@ -9,10 +9,9 @@ from behavesim.log import log, print_table, table_text
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import parameter_table
 from behavesim.processes.ranks import is_main
-from behavesim.results import Scores
+from behavesim.results import COLUMNS, Scores
 
 RESULTS = "results.txt"  # the table that training ends with
-COLUMNS = ("rmsle", "rmse", "mae", "spearman")
 
 
 def print_plan(cfg: DictConfig, data: TweetDataModule, model: GitModel, processes: int) -> None:

@@ -32,6 +32,7 @@ from behavesim.training.weights import gathered, load_weights
 
 Scores = Mapping[str, Mapping[str, float]]
 METRICS = "metrics.json"
+COLUMNS = ("rmsle", "rmse", "mae", "spearman")  # of the table that training ends with, and of baselines in records
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def record(
         for name, metrics in found.items()
         if name != "model"
         for metric, value in metrics.items()
-        if metric != "n"
+        if metric in COLUMNS
     }
     final[runs.OBJECTIVE] = objective
     sweep.write_objective(folder, cfg.optimized_metric, objective)

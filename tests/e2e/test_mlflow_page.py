@@ -172,7 +172,7 @@ def test_the_parent_is_shown_with_its_children_nested(page, server, sweep):
 def test_the_compare_view_shows_in_what_children_differ(page, server, sweep):
     ids = json.dumps([sweep.children[name] for name in sweep.finished], separators=(",", ":"))
     page.open(f'{server}/#/compare-runs?runs={ids}&experiments=["{sweep.experiment}"]')
-    text = page.shows(*sweep.finished, "exported/val/rmsle", "predicted_against_actual.png")
+    text = page.shows(*sweep.finished, "exported/val/coverage_80", "predicted_against_actual.png")
     rows = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
     assert set(rows["optim.lr"].split("\t")) == set(sweep.rates)
     # The page draws the first parameters that differ.
