@@ -25,8 +25,9 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     unseen = scoring.unseen_rows(tables.usable(cfg, table, path, labelled=True), artifact, path)
     logger = build.logger(cfg, kind=EVALUATION)
     with results.failure_marked(logger):
-        predictions = scoring.predict(cfg, artifact, unseen)
-        evaluation = evaluation_of(cfg, artifact, unseen, predictions)
+        history = scoring.history_of(cfg, artifact, unseen)
+        predictions = scoring.predict(cfg, artifact, unseen, history)
+        evaluation = evaluation_of(cfg, artifact, unseen, predictions, history)
         record(cfg, logger, evaluation)
     return evaluation.scores["model"]
 

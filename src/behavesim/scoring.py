@@ -82,8 +82,10 @@ def reader_of(cfg: DictConfig, artifact: Artifact, table: PreparedTable) -> Pict
     return reader
 
 
-def predict(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> dict[str, np.ndarray]:
-    """Estimates of some rows, each [N], see `Predictions.table`.
+def predict(
+    cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History | None = None
+) -> dict[str, np.ndarray]:
+    """Estimates of some rows, each [N], see `Predictions.table`; `history` as `history_of` gives it, if it is known.
 
     Raises:
         UserError: the model was converted without a tokenizer, or the pictures do not fit it.
@@ -92,7 +94,8 @@ def predict(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> dict[str, n
         raise UserError(f"ckpt={cfg.ckpt}: converted without a tokenizer; accepted: one converted with tokenizer=…")
     if not len(rows):
         return {name: np.zeros(0) for name in COLUMNS.values()}
-    table = _predictions(cfg, artifact, rows, reader_of(cfg, artifact, rows.table)).table()
+    history = history_of(cfg, artifact, rows) if history is None else history
+    table = _predictions(cfg, artifact, rows, reader_of(cfg, artifact, rows.table), history).table()
     if table.get("failures", np.zeros(1)).any():
         unread = int((table["failures"] == 1).sum())
         log.info(
@@ -103,14 +106,16 @@ def predict(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> dict[str, n
     return table
 
 
-def _predictions(cfg: DictConfig, artifact: Artifact, rows: TweetRows, reader: PictureReader) -> Predictions:
+def _predictions(
+    cfg: DictConfig, artifact: Artifact, rows: TweetRows, reader: PictureReader, history: History
+) -> Predictions:
     folder = encoded_folder(cfg)
     try:
         chunks = (chunk.with_columns(images=reader.lists(chunk)) for chunk in rows.chunks())
-        encoder, views = artifact.encoder, [history_of(cfg, artifact, rows)]
+        encoder = artifact.encoder
         if cfg.data.history == "none" and encoder.features is not None:
             encoder = replace(encoder, features=encoder.features.nameless())
-        write_encoded((encoder.encode(chunk, views) for chunk in chunks), folder)
+        write_encoded((encoder.encode(chunk, [history]) for chunk in chunks), folder)
         settings = loader_settings(cfg.data, artifact.config["model"], reader, encoder.history)
         loader = tweet_loader(open_encoded(folder), encoder, reader, settings)
         # Prediction needs no optimiser; the module only gives the trainer its steps.

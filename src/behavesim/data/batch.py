@@ -10,7 +10,8 @@ from torch.utils.data import Dataset
 from behavesim.data.encoded import EncodedTweets
 from behavesim.data.pictures.readers import PictureReader
 
-NUMBERS = ("features", "names", "statistics", "prior", "history", "history_valid")
+VIEWED = ("statistics", "prior", "history", "history_valid")  # of which a batch holds several views
+NUMBERS = ("features", "names", *VIEWED)
 
 
 @dataclass
@@ -41,8 +42,7 @@ class Batch:
     def view(self, chosen: Tensor) -> "Batch":
         """The batch with one view of each row, by their numbers [B]."""
         rows = torch.arange(len(chosen), device=chosen.device)
-        names = ("statistics", "prior", "history", "history_valid")
-        return replace(self, **{name: getattr(self, name)[rows, chosen][:, None] for name in names})
+        return replace(self, **{name: getattr(self, name)[rows, chosen][:, None] for name in VIEWED})
 
 
 class TweetDataset(Dataset):

@@ -135,7 +135,7 @@ class TweetDataModule(lightning.LightningDataModule):
         """Each part, encoded once for all epochs and mapped from files."""
         # Pictures and likes may change under the same tweets, beyond the first chunk too.
         table = self.parts["train"].table.manifest
-        facts = f"{self.digest} {self.encoder.facts()} {self.history_mode} {table.counts} {self.reader.facts}".encode()
+        facts = f"{self.digest} {self.encoder.facts()} {table.counts} {self.reader.facts}".encode()
         return {part: encoded_once(self._encode(part), self.folder / part, facts) for part in self.parts}
 
     def _encode(self, part: str) -> Iterator[EncodedTweets]:
@@ -150,9 +150,9 @@ class TweetDataModule(lightning.LightningDataModule):
 
     @cached_property
     def digest(self) -> str:
-        """Tells splits apart: equal for the same training, validation and test rows under the same tokenizer."""
+        """Tells splits apart: equal for the same rows in each part, under the same tokenizer and mode of history."""
         digest = hashlib.blake2b(self.encoder.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
-        digest.update(b"" if self.history_mode == "train" else self.history_mode.encode())
+        digest.update(self.history_mode.encode())
         for rows in self.parts.values():
             digest.update(rows.identities().tobytes() + b"|")
         return digest.hexdigest()

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from behavesim import results, scoring
 from behavesim.artifact import Artifact
+from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.log import log, print_table
 from behavesim.machine import versions
@@ -23,11 +24,13 @@ LIBRARIES = ("behavesim", "torch", "lightning", "transformers")
 
 
 def evaluation_of(
-    cfg: DictConfig, artifact: Artifact, rows: TweetRows, predictions: Mapping[str, np.ndarray]
+    cfg: DictConfig, artifact: Artifact, rows: TweetRows, predictions: Mapping[str, np.ndarray], history: History
 ) -> Evaluation:
-    """The artifact's `predictions` of labelled rows, see `Predictions.table`, beside what baselines say of them."""
+    """The artifact's `predictions` of labelled rows, see `Predictions.table`, beside what baselines say of them.
+
+    `history` is what all of them look back on.
+    """
     ckpt, path = Path(cfg.ckpt), Path(cfg.data.path)
-    history = scoring.history_of(cfg, artifact, rows)
     return Evaluation(
         title=f"{ckpt.name} on {path.name}",
         frame=rows.frame(*COLUMNS),
