@@ -12,6 +12,7 @@ from behavesim.data.parts import PictureSettings
 from behavesim.data.pictures.origins import NoPictures
 from behavesim.data.prepare import Job
 from behavesim.data.table import read_table
+from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import with_media
 
 VALID = {
@@ -130,3 +131,21 @@ def rows_of():
         return with_media(next(read_table(path, image_column=column)).frame)
 
     return rows
+
+
+@pytest.fixture(scope="module")
+def frame(sample_frame):
+    """Rows of the sample, prepared."""
+    return sample_frame
+
+
+@pytest.fixture(scope="session")
+def vocabulary():
+    """Tokens of `tokenizer` at most."""
+    return 400
+
+
+@pytest.fixture(scope="module")
+def tokenizer(frame, vocabulary):
+    """Learned from the texts of `frame`."""
+    return train_tokenizer(frame["content"], vocabulary)

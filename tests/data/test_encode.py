@@ -15,21 +15,8 @@ from behavesim.data.history import History
 from behavesim.data.known import NAMES, TOKEN_NAMES, known
 from behavesim.data.task import BehaviourTask
 from behavesim.data.text_summary import TextSummary
-from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets
 from behavesim.errors import UserError
-
-VOCABULARY = 400
-
-
-@pytest.fixture(scope="module")
-def frame(sample_frame):
-    return sample_frame
-
-
-@pytest.fixture(scope="module")
-def tokenizer(frame):
-    return train_tokenizer(frame["content"], VOCABULARY)
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,6 @@ from hypothesis import strategies as st
 
 from behavesim.data.tokenizer import train_tokenizer
 
-VOCABULARY = 400
-
-
-@pytest.fixture(scope="module")
-def frame(sample_frame):
-    return sample_frame
-
-
-@pytest.fixture(scope="module")
-def tokenizer(frame):
-    return train_tokenizer(frame["content"], VOCABULARY)
-
 
 def ids(tokenizer, text):
     return tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -25,10 +13,10 @@ def ids(tokenizer, text):
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_comes_back(tokenizer, text):
+def test_any_text_comes_back(tokenizer, vocabulary, text):
     found = ids(tokenizer, text)
     assert tokenizer.decode(found) == text
-    assert max(found, default=0) < len(tokenizer) <= VOCABULARY
+    assert max(found, default=0) < len(tokenizer) <= vocabulary
 
 
 @pytest.mark.parametrize("marker", ["<hyperlink>", "<mention>"])
@@ -39,8 +27,8 @@ def test_a_marker_is_one_token(tokenizer, marker, text):
     assert tokenizer.decode(found) == text.format(marker, marker)
 
 
-def test_training_is_deterministic_and_learns_merges(frame, tokenizer):
-    again = train_tokenizer(frame["content"], VOCABULARY)
+def test_training_is_deterministic_and_learns_merges(frame, tokenizer, vocabulary):
+    again = train_tokenizer(frame["content"], vocabulary)
     text = frame["content"][0]
     assert again.get_vocab() == tokenizer.get_vocab() and ids(again, text) == ids(tokenizer, text)
     assert len(ids(tokenizer, text)) < len(text.encode())
