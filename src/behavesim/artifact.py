@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.history import History
-from behavesim.data.known import NAMES, TOKEN_NAMES
 from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
+from behavesim.data.view import STATISTICS
 from behavesim.errors import UserError
 from behavesim.fitted_files import ALWAYS, SUMMARY, TOKENIZER, Fitted, read_fitted, write_fitted
 from behavesim.folders import take_place
@@ -82,8 +82,8 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
     return builders.DataFacts(
         bins=bins,
         vocab_size=len(encoder.tokenizer or ()),
-        metadata=metadata_shape(encoder, bins),
-        history=(encoder.history, len(TOKEN_NAMES)),
+        metadata=metadata_shape(encoder),
+        history=(encoder.history, encoder.token_width),
         eos_ids=None if encoder.tokenizer is None else ids_of(encoder.tokenizer.eos_token_id),
         pad_id=encoder.pad_id,
         answering=answering,
@@ -91,12 +91,11 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
     )
 
 
-def metadata_shape(encoder: TweetEncoder, bins: LikesBins | None) -> MetadataShape:
+def metadata_shape(encoder: TweetEncoder) -> MetadataShape:
     """How many numbers of each kind an encoder tells; none, where nothing was fitted."""
-    if encoder.features is None or bins is None:
-        return MetadataShape(0, 0, 0, 0, 0, 1)
-    fitted, summary = encoder.features, encoder.summary.width if encoder.summary else 0
-    return MetadataShape(fitted.count, summary, len(NAMES), len(fitted.accounts), len(fitted.companies), bins.rows)
+    if encoder.features is None:
+        return MetadataShape(0, 0, 0)
+    return MetadataShape(encoder.features.count, encoder.width - encoder.features.count, len(STATISTICS))
 
 
 def seen_hashes(parts: Mapping[str, TweetRows]) -> dict[str, np.ndarray]:
@@ -133,8 +132,8 @@ def _write(artifact: Artifact, folder: Path, weights: Mapping[str, torch.Tensor]
     OmegaConf.save(OmegaConf.create(dict(artifact.config)), folder / CONFIG)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
     encoder = artifact.encoder
-    fitted = Fitted(encoder.tokenizer, artifact.bins, encoder.features, encoder.summary, artifact.history)
-    write_fitted(fitted, folder)
+    parts = (encoder.tokenizer, artifact.bins, encoder.features, encoder.summary, encoder.process)
+    write_fitted(Fitted(*parts, artifact.history), folder)
     save_file({part: torch.from_numpy(hashes) for part, hashes in artifact.seen.items()}, folder / SEEN)
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     (folder / VERSIONS).write_text(json.dumps(versions, indent=1))
@@ -223,6 +222,9 @@ def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
         answer_tokens=answer_tokens(config),
         summary=fitted.summary,
         history=task["history"] if config["data"].get("history", "none") != "none" else 0,
+        history_text=task["history_text"],
+        process=fitted.process,
+        memory=fitted.history,
     )
 
 

@@ -25,7 +25,7 @@ from behavesim.models.trainable import frozen_digest
 from behavesim.processes.ranks import is_main
 from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
-from behavesim.training.module import LikesModule
+from behavesim.training.module import LikesModule, Telling
 from behavesim.training.termination import Termination
 
 # Arguments of the trainer that other nodes of the configuration decide.
@@ -116,8 +116,7 @@ def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> Likes
         batch_plan=data.batch_plan,
         frozen_digest=frozen_digest(git_model),
         seed=cfg.seed,
-        history_dropout=cfg.task.history_dropout,
-        mirrored=cfg.task.mirrored,
+        telling=Telling(cfg.task.history_dropout, cfg.task.others, cfg.task.mirrored),
         numbers_lr=cfg.optim.numbers_lr,
     )
 

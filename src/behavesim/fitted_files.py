@@ -1,4 +1,4 @@
-"""What an artifact holds of its training rows: tokenizer, bins, features, summary of texts, labelled posts."""
+"""What an artifact holds of its training rows: tokenizer, bins, features, text summary, Gaussian process, posts."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,18 +10,21 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from behavesim.data.features import Features
+from behavesim.data.gp.files import read_process, write_process
+from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import History
 from behavesim.data.text_summary import TextSummary
 from behavesim.models.binning import LikesBins
 
-BINS, FEATURES, SUMMARY, HISTORY, TOKENIZER = (
+BINS, FEATURES, SUMMARY, PROCESS, HISTORY, TOKENIZER = (
     "bins.json",
     "features.json",
     "text_summary.safetensors",
+    "gaussian_process.safetensors",
     "history.parquet",
     "tokenizer",
 )
-ALWAYS = (BINS, FEATURES, HISTORY)  # a converted checkpoint of the reference has none
+ALWAYS = (BINS, FEATURES, PROCESS, HISTORY)  # a converted checkpoint of the reference has none
 FITTED = (*ALWAYS, SUMMARY)
 
 
@@ -33,6 +36,7 @@ class Fitted:
     bins: LikesBins | None
     features: Features | None
     summary: TextSummary | None
+    process: GaussianProcess | None
     history: History = field(default_factory=lambda: History.of([]))
 
 
@@ -46,6 +50,8 @@ def write_fitted(fitted: Fitted, folder: Path) -> None:
     if fitted.summary is not None:
         arrays = vars(fitted.summary)
         save_file({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / SUMMARY)
+    if fitted.process is not None:
+        write_process(fitted.process, folder / PROCESS)
     if fitted.tokenizer is not None:
         fitted.tokenizer.save_pretrained(folder / TOKENIZER)
 
@@ -58,6 +64,7 @@ def read_fitted(folder: Path) -> Fitted:
         bins=LikesBins.from_dict(json.loads(bins.read_text())) if bins.exists() else None,
         features=Features.from_dict(json.loads(features.read_text())) if features.exists() else None,
         summary=_summary(folder / SUMMARY),
+        process=read_process(folder / PROCESS) if (folder / PROCESS).exists() else None,
         history=History.of([pl.read_parquet(history)] if history.exists() else []),
     )
 

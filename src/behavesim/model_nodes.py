@@ -34,9 +34,6 @@ class Readers(Node):
 
     members: Count
     width: Count
-    name_width: Count
-    name_penalty: Annotated[float, Field(ge=0)]
-    name_dropout: Rate
     feature_dropout: Rate
     summary_dropout: Rate
     dropout: Rate

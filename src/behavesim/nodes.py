@@ -111,7 +111,9 @@ class Task(Node):
     names: bool
     max_length: Annotated[int, Field(ge=8)]
     history: Natural
+    history_text: bool
     history_dropout: Rate
+    others: Rate
     mirrored: Rate
     text_summary: Natural
     supervise: Literal["answer", "all"]

@@ -67,6 +67,7 @@ def _config(cfg: DictConfig, settings: ReferenceSettings) -> dict[str, Any]:
         "prompt": "reference",
         "names": True,
         "history": 0,
+        "history_text": False,
         "max_length": cfg.max_length,
         "supervise": "all",
         "decode": cfg.task.decode,

@@ -1,7 +1,6 @@
 """An artifact on a table: predictions, in the table's order."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +112,8 @@ def _predictions(
     try:
         chunks = (chunk.with_columns(images=reader.lists(chunk)) for chunk in rows.chunks())
         encoder = artifact.encoder
-        if cfg.data.history == "none" and encoder.features is not None:
-            encoder = replace(encoder, features=encoder.features.nameless())
-        write_encoded((encoder.encode(chunk, [history]) for chunk in chunks), folder)
+        view = encoder.view(history, remembers=cfg.data.history != "none")
+        write_encoded((encoder.encode(chunk, [view]) for chunk in chunks), folder)
         settings = loader_settings(cfg.data, artifact.config["model"], reader, encoder.history)
         loader = tweet_loader(open_encoded(folder), encoder, reader, settings)
         # Prediction needs no optimiser; the module only gives the trainer its steps.
@@ -138,13 +136,13 @@ def history_of(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> History:
         raise UserError(f"history: found {file}; accepted: null, {why} with data.history=none")
     if "none" in (trained, mode):
         return History.of([])
-    found, features = artifact.history, artifact.encoder.features
+    found, encoder = artifact.history, artifact.encoder
     if file is not None:
         newer = _known_rows(cfg, Path(file))
         log.info("history: %s labelled posts of %s", f"{len(newer):,}", file)
-        found = found.extended(features.history(newer.chunks()))
+        found = found.extended(encoder.posts(newer.chunks()))
     if mode == "rolling":
-        found = found.extended(features.history(rows.table.labelled().chunks()))
+        found = found.extended(encoder.posts(rows.table.labelled().chunks()))
     return found
 
 
@@ -197,12 +195,14 @@ def baselines_of(artifact: Artifact, rows: TweetRows, history: History) -> dict[
     }
 
 
-def known_counts(artifact: Artifact, rows: TweetRows) -> np.ndarray | None:
-    """How many tweets of each row's account the artifact was trained with: [N] int64; None where it remembers none."""
+def known_counts(artifact: Artifact, rows: TweetRows, history: History) -> np.ndarray | None:
+    """How many labelled posts of each row's account are earlier and known: [N] int64; None where none are remembered.
+
+    `history` is what the model looks back on.
+    """
     if not len(artifact.history):
         return None
-    counts = dict(artifact.history.posts.group_by("username").len().iter_rows())
-    return np.array([counts.get(name, 0) for name in rows.frame("username")["username"]], dtype=np.int64)
+    return history.earlier(rows.frame("username", "date"), 0).count
 
 
 def prediction_table(rows: TweetRows, estimates: dict[str, np.ndarray]) -> pl.DataFrame:

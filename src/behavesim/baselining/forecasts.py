@@ -14,22 +14,20 @@ from behavesim.metrics.estimates import LikesEstimates
 LIGHTGBM = "lightgbm"
 
 
-def forecasts(
-    cfg: DictConfig, rows: TweetRows, parts: Mapping[str, TweetRows], trees: Boosted
-) -> dict[str, LikesEstimates]:
-    """By name, what each baseline says of the test rows; `rows` are all labelled ones, `parts` those of the split."""
+def forecasts(parts: Mapping[str, TweetRows], trees: Boosted, history: History) -> dict[str, LikesEstimates]:
+    """By name, what each baseline says of the test rows of a split; `history` is what they may look back on."""
     train, test = parts["train"].frame("username", "likes"), parts["test"].frame("username", "date")
     likes = train["likes"].to_numpy()
-    known = {"none": rows[:0], "train": parts["train"], "rolling": rows}[cfg.data.history]
     return {
         "constant": baselines.constant(likes, test.height),
         "account mean": baselines.account_mean(train["username"], likes, test["username"]),
-        "rolling mean": baselines.rolling_mean(history_of(known).latest(test, baselines.RECENT), likes),
+        "rolling mean": baselines.rolling_mean(history.latest(test, baselines.RECENT), likes),
         LIGHTGBM: trees.estimates,
     }
 
 
-def history_of(rows: TweetRows) -> History:
-    """Labelled rows as posts of which likes alone are asked for."""
-    columns = [name for name in SCHEMA if name != "effect"]
-    return History.of([rows.frame(*columns).with_columns(effect=pl.lit(0.0))])
+def history_of(cfg: DictConfig, rows: TweetRows, parts: Mapping[str, TweetRows]) -> History:
+    """What test rows may look back on, as posts of which likes alone are asked for; `rows` are all labelled ones."""
+    known = {"none": rows[:0], "train": parts["train"], "rolling": rows}[cfg.data.history]
+    columns = [name for name in SCHEMA if name != "numbers"]
+    return History.of([known.frame(*columns).with_columns(numbers=pl.lit([]))])

@@ -10,10 +10,10 @@ import polars as pl
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from behavesim import results, scoring
-from behavesim.artifact import Artifact
+from behavesim import results
 from behavesim.baselining.boosting import Boosted
 from behavesim.baselining.forecasts import LIGHTGBM
+from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.log import log, print_table
 from behavesim.machine import versions
@@ -31,17 +31,21 @@ LIBRARIES = ("behavesim", "lightgbm", "scikit-learn", "torch")
 
 def forecasts_of(
     cfg: DictConfig,
-    artifact: Artifact | None,
     test: TweetRows,
     predictions: Mapping[str, np.ndarray] | None,
     estimates: Mapping[str, LikesEstimates],
+    history: History,
 ) -> Forecasts:
-    """The baselines' `estimates` of the test rows; an artifact's `predictions` make an `Evaluation` of it."""
+    """The baselines' `estimates` of the test rows; the `predictions` of `cfg.ckpt` make an `Evaluation` of it.
+
+    `history` is what all of them look back on.
+    """
     source = cfg.data.path or cfg.data.sample.folder
     split = cfg.data.split if not cfg.data.fold else f"{cfg.data.split}, fold {cfg.data.fold}"
     title, frame = f"{Path(source).name}, {split}", test.frame(*COLUMNS)
-    if artifact is None:
-        return Forecasts(title, frame, estimates)
+    known = history.earlier(frame, 0).count
+    if predictions is None:
+        return Forecasts(title, frame, estimates, known)
     facts = {
         "run": cfg.run_name,
         "artifact": str(cfg.ckpt),
@@ -53,7 +57,7 @@ def forecasts_of(
         title=f"{Path(cfg.ckpt).name} on {title}",
         frame=frame,
         estimates={MODEL: estimates_of(predictions), **estimates},
-        known=scoring.known_counts(artifact, test),
+        known=known,
         facts=facts,
         failures=failures_of(predictions),
     )

@@ -11,7 +11,7 @@ from behavesim.data.encoded import EncodedTweets
 from behavesim.data.pictures.readers import PictureReader
 
 VIEWED = ("statistics", "prior", "history", "history_valid")  # of which a batch holds several views
-NUMBERS = ("features", "names", *VIEWED)
+NUMBERS = ("features", *VIEWED)
 
 
 @dataclass
@@ -23,7 +23,6 @@ class Batch:
     attention_mask: Tensor  # [B, T] int64, 1 on tokens
     answer_length: Tensor  # [B] int64, tokens at a text's end that are the answer
     features: Tensor  # [B, F] float32
-    names: Tensor  # [B, 2] int64, of account and company, 0: unknown
     # V views of what was known of the account; see `view`.
     statistics: Tensor  # [B, V, S] float32
     prior: Tensor  # [B, V] float32, log1p likes
@@ -35,7 +34,7 @@ class Batch:
 
     def inputs(self) -> dict[str, Tensor | None]:
         """Keyword arguments of `GitModel.hidden`, by the first view."""
-        names = ("input_ids", "attention_mask", "features", "names", "pixel_values", "image_slot")
+        names = ("input_ids", "attention_mask", "features", "pixel_values", "image_slot")
         seen = {name: getattr(self, name)[:, 0] for name in ("statistics", "history", "history_valid")}
         return {name: getattr(self, name) for name in names} | seen
 

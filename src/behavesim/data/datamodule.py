@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,9 @@ from transformers import PreTrainedTokenizerBase
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
 from behavesim.data.features import Features
+from behavesim.data.gp.files import fitted_once
+from behavesim.data.gp.kernel import Points
+from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import History, HistoryMode
 from behavesim.data.loader import LoaderSettings, TweetLoader, tweet_loader
 from behavesim.data.pictures.readers import PictureReader
@@ -24,6 +27,7 @@ from behavesim.data.task import BehaviourTask
 from behavesim.data.text_summary import TextSummary
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets
+from behavesim.data.view import TRAINING_VIEWS, TrainingView, View, training_views
 from behavesim.processes.ranks import is_main
 
 # Validation and test need no gradients: larger batches run faster.
@@ -44,6 +48,7 @@ class EncoderSettings:
     vocab_size: int  # of the learned one
     names: bool = False  # whether the prompt holds account and company
     history: int = 0  # earlier posts that become tokens
+    history_text: bool = False  # whether those tokens hold what the post says
     text_summary: int = 0  # numbers that sum a text up
 
 
@@ -89,8 +94,6 @@ class TweetDataModule(lightning.LightningDataModule):
         """Fitted on the training rows alone."""
         train = self.parts["train"]
         features = Features.fit(train.chunks)
-        if self.history_mode == "none":
-            features = features.nameless()
         task = BehaviourTask(self.encoding.style, features.first, features.last, self.encoding.names)
         tokenizer = self.encoding.tokenizer
         if tokenizer is None:
@@ -104,31 +107,49 @@ class TweetDataModule(lightning.LightningDataModule):
             self.encoding.max_length,
             self.encoding.answer_tokens,
             history=self.encoding.history if self.history_mode != "none" else 0,
+            history_text=self.encoding.history_text,
         )
+        return self._with_process(self._with_summary(encoder))
+
+    def _with_summary(self, encoder: TweetEncoder) -> TweetEncoder:
         if not self.encoding.text_summary:
             return encoder
 
         def texts() -> Iterator[list[np.ndarray]]:
-            return map(encoder.content_ids, train.chunks("content"))
+            return map(encoder.content_ids, self.parts["train"].chunks("content"))
 
-        return replace(encoder, summary=TextSummary.fit(texts, len(tokenizer), self.encoding.text_summary))
+        summary = TextSummary.fit(texts, len(encoder.tokenizer), self.encoding.text_summary)
+        return replace(encoder, summary=summary)
+
+    def _with_process(self, encoder: TweetEncoder) -> TweetEncoder:
+        posts = encoder.posts(self.parts["train"].chunks())
+        points = Points.of(posts.posts, posts.numbers, encoder.features.count)
+        key = hashlib.blake2b(repr(encoder.facts()).encode(), digest_size=16)
+        key.update(posts.posts["identity"].to_numpy().tobytes() + posts.logs.tobytes())
+        process = fitted_once(
+            self.folder / "process.safetensors", key.hexdigest(), lambda: GaussianProcess.fit(points, posts.logs)
+        )
+        return replace(encoder, process=process, memory=posts if self.history_mode != "none" else History.of([]))
 
     @cached_property
     def history(self) -> History:
         """The posts that an artifact of this training carries: its training rows; none where it knows no history."""
-        rows = [] if self.history_mode == "none" else self.parts["train"].chunks()
-        return self.encoder.features.history(rows)
+        return self.encoder.posts([] if self.history_mode == "none" else self.parts["train"].chunks())
 
-    def views(self, part: str) -> list[History]:
-        """What rows of a part may look back on.
-
-        Training rows have three views: posts before them, posts after them, and nothing.
-        """
+    def views(self, part: str) -> Sequence[View | TrainingView]:
+        """What rows of a part may look back on."""
         if part == "train":
-            return [self.history, self.history.mirror(), History.of([])]
+            return self._training_views
         if self.history_mode == "rolling":
-            return [self.encoder.features.history(self.rows.chunks())]
-        return [self.history]
+            return [self.encoder.view(self.encoder.posts(self.rows.chunks()))]
+        return [self.encoder.view(self.history)]
+
+    @cached_property
+    def _training_views(self) -> Sequence[View | TrainingView]:
+        if self.history_mode == "none":
+            rows = self.encoder.posts(self.parts["train"].chunks())
+            return training_views(self.encoder.process, rows)[-1:] * TRAINING_VIEWS
+        return training_views(self.encoder.process, self.history)
 
     @cached_property
     def encoded(self) -> dict[str, EncodedTweets]:

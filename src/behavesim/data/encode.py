@@ -1,8 +1,8 @@
 """Tweets to token ids and numbers: the fitted preprocessing that an artifact carries."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -10,11 +10,12 @@ from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.encoded import EncodedTweets, offsets_of
 from behavesim.data.features import Features
+from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import History
-from behavesim.data.known import TOKEN_NAMES, known
 from behavesim.data.task import BehaviourTask, Prompt
 from behavesim.data.text_summary import TextSummary
 from behavesim.data.tweets import tweets
+from behavesim.data.view import STATISTICS, TOKEN_NAMES, TrainingView, View, latest_posts
 from behavesim.errors import UserError
 
 
@@ -30,6 +31,9 @@ class TweetEncoder:
         answer_tokens: room kept for a written answer, which labelled rows then hold; 0 where no answer is written.
         summary: of texts, as further features; None where models are told no numbers.
         history: earlier posts of the account that become tokens, K.
+        history_text: whether these tokens hold the summary of the post's text.
+        process: what the past of an account says of its next tweet; None where models are told no numbers.
+        memory: the training posts.
     """
 
     tokenizer: PreTrainedTokenizerBase | None
@@ -39,11 +43,21 @@ class TweetEncoder:
     answer_tokens: int = 0
     summary: TextSummary | None = None
     history: int = 0
+    history_text: bool = False
+    process: GaussianProcess | None = None
+    memory: History = field(default_factory=lambda: History.of([]))
 
     @property
-    def feature_count(self) -> int:
-        """Numbers of a tweet itself, F."""
-        return (self.features.count if self.features else 0) + (self.summary.width if self.summary else 0)
+    def token_width(self) -> int:
+        """Numbers of an earlier post, T."""
+        told = self._told_of_posts
+        return len(TOKEN_NAMES) + told.stop - told.start
+
+    @property
+    def _told_of_posts(self) -> slice:
+        """Which of a post's numbers its token holds: those of its text, or none."""
+        shown = self.features.count if self.features else 0
+        return slice(shown, shown + (self.summary.width if self.summary and self.history_text else 0))
 
     @property
     def pad_id(self) -> int:
@@ -55,9 +69,10 @@ class TweetEncoder:
     def facts(self) -> str:
         """All that decides what `encode` gives, but the tokenizer."""
         features = self.features and self.features.to_dict()
-        summary = self.summary and self.summary.components.tobytes()
-        digest = hashlib.blake2b(summary or b"", digest_size=8).hexdigest()
-        return repr((self.task, features, self.max_length, self.answer_tokens, self.history, digest))
+        digest = hashlib.blake2b(self.summary.components.tobytes() if self.summary else b"", digest_size=8)
+        digest.update(self.process.weights.numpy().tobytes() if self.process else b"")
+        tokens = (self.max_length, self.answer_tokens, self.history, self.history_text)
+        return repr((self.task, features, tokens, digest.hexdigest()))
 
     def content_ids(self, frame: pl.DataFrame) -> list[np.ndarray]:
         """Token ids of the texts alone."""
@@ -66,16 +81,40 @@ class TweetEncoder:
         found = self.tokenizer(frame["content"].to_list(), add_special_tokens=False)["input_ids"]
         return [np.array(ids, dtype=np.int64) for ids in found]
 
-    def encode(self, frame: pl.DataFrame, views: Sequence[History] = ()) -> EncodedTweets:
+    def numbers(self, frame: pl.DataFrame) -> np.ndarray:
+        """What tweets show, and the summary of what they say: [N, W] float32."""
+        told = [self.features.observed(frame).astype(np.float32)]
+        if self.summary is not None:
+            told.append(self.summary.transform(self.content_ids(frame)))
+        return np.concatenate(told, axis=1)
+
+    def posts(self, chunks: Iterable[pl.DataFrame]) -> History:
+        """Labelled rows as posts that others can look back on."""
+
+        def told() -> Iterator[pl.DataFrame]:
+            for chunk in chunks:
+                numbers = pl.Series(self.numbers(chunk), dtype=pl.Array(pl.Float32, (self.width,)))
+                yield chunk.with_columns(numbers=numbers.arr.to_list())
+
+        return History.of(told())
+
+    @property
+    def width(self) -> int:
+        """Numbers of a tweet itself, W."""
+        return (self.features.count if self.features else 0) + (self.summary.width if self.summary else 0)
+
+    def view(self, history: History, *, remembers: bool = True) -> View:
+        """What tweets may look back on that training did not have."""
+        return View(self.process, history, self.memory if remembers else History.of([]))
+
+    def encode(self, frame: pl.DataFrame, views: Sequence[View | TrainingView] = ()) -> EncodedTweets:
         """Encode rows of a prepared table.
 
         Args:
             frame: the rows.
-            views: V histories that the rows may look back on; none is one that is empty. Of each only posts strictly
-                before a row count, so that its own likes are never among what it is told.
+            views: V views of what the rows may look back on; none is one without a past. A row's own likes are never
+                among what it is told.
         """
-        # Not as a default value: at import it would start threads of polars, which a forked process lacks.
-        views = views or [History.of([])]
         likes = frame["likes"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         rows, answer_length = self._token_rows(frame, likes)
         return EncodedTweets(
@@ -88,32 +127,28 @@ class TweetEncoder:
             picture_offsets=offsets_of(frame["images"].list.len().to_numpy()),
         )
 
-    def _numbers(self, frame: pl.DataFrame, views: Sequence[History]) -> dict[str, np.ndarray]:
+    def _numbers(self, frame: pl.DataFrame, views: Sequence[View | TrainingView]) -> dict[str, np.ndarray]:
         """What is told as numbers, by the names of `EncodedTweets`."""
-        rows = frame.height
         if self.features is None:
-            shapes = {"features": (0,), "statistics": (len(views), 0), "prior": (len(views),)}
-            shapes |= {"history": (len(views), 0, len(TOKEN_NAMES))}
-            empty = {name: np.zeros((rows, *shape), np.float32) for name, shape in shapes.items()}
-            return empty | {
-                "names": np.zeros((rows, 2), np.int64),
-                "history_valid": np.zeros((rows, len(views), 0), bool),
-            }
-        fitted = self.features
-        settings = {"level": fitted.level, "spread": fitted.spread, "tokens": self.history}
-        told = [known(view, frame, **settings) for view in views]
-        own = [fitted.observed(frame).astype(np.float32)]
-        if self.summary is not None:
-            own.append(self.summary.transform(self.content_ids(frame)))
-        effect = fitted.effect(frame).astype(np.float32)
+            return self._no_numbers(frame.height, max(1, len(views)))
+        views = views or [self.view(History.of([]), remembers=False)]
+        numbers = self.numbers(frame)
+        told = [view.told(frame, numbers) for view in views]
+        posts = [latest_posts(view.history, frame, self.history, self.process, self._told_of_posts) for view in views]
         return {
-            "features": np.concatenate(own, axis=1),
-            "names": fitted.names(frame),
+            "features": numbers,
             "statistics": np.stack([each.statistics for each in told], axis=1),
-            "prior": np.stack([effect + each.level for each in told], axis=1),
-            "history": np.stack([each.tokens for each in told], axis=1),
-            "history_valid": np.stack([each.valid for each in told], axis=1),
+            "prior": np.stack([each.prior for each in told], axis=1),
+            "history": np.stack([tokens for tokens, _ in posts], axis=1),
+            "history_valid": np.stack([valid for _, valid in posts], axis=1),
         }
+
+    def _no_numbers(self, rows: int, views: int) -> dict[str, np.ndarray]:
+        """The same for a model that is told none."""
+        shapes = {"features": (0,), "statistics": (views, len(STATISTICS)), "prior": (views,)}
+        shapes |= {"history": (views, 0, self.token_width)}
+        empty = {name: np.zeros((rows, *shape), np.float32) for name, shape in shapes.items()}
+        return empty | {"history_valid": np.zeros((rows, views, 0), bool)}
 
     def read_answers(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         """Numbers that written answers begin with: N sequences of ids → [N] float64, nan where there is none."""

@@ -25,7 +25,6 @@ class EncodedTweets:
     offsets: np.ndarray  # [N + 1] int64
     answer_length: np.ndarray  # [N] int64, tokens at a row's end that are the answer; 0 where it holds none
     features: np.ndarray  # [N, F] float32, of the tweet itself
-    names: np.ndarray  # [N, 2] int64, of account and company, see `Features.names`
     # V views of what was known when it was posted, see `TweetEncoder.encode`.
     statistics: np.ndarray  # [N, V, S] float32
     prior: np.ndarray  # [N, V] float32, log1p likes

@@ -1,19 +1,15 @@
-"""A tweet as numbers: time, media, wording; what each is worth; and which accounts have a number of their own."""
+"""A tweet as numbers: time, media, wording."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from behavesim.data.effects import within_effects
-from behavesim.data.history import MEDIA_KINDS, History
+from behavesim.data.history import MEDIA_KINDS
 
-# Training rows from which on an account or company has a learned vector of its own: of a single one it would learn
-# the label.
-NAMED = 2
 TWO_PI = 2 * np.pi
 
 
@@ -65,21 +61,16 @@ def observed_columns(first: datetime, last: datetime) -> list[pl.Expr]:
 
 @dataclass(frozen=True)
 class Features:
-    """Fitted on training rows: period, mean and scale of every column, what each is worth, and the names in use."""
+    """Fitted on training rows: the period, and mean and scale of every column."""
 
     first: datetime
     last: datetime
     mean: tuple[float, ...]  # [F]
     scale: tuple[float, ...]  # [F]
-    effects: tuple[float, ...]  # [F], of standardised columns on log1p likes within an account
-    level: float  # mean of log1p likes less the effects
-    spread: float  # standard deviation of the same
-    accounts: tuple[str, ...]  # with at least `NAMED` training rows
-    companies: tuple[str, ...]
 
     @classmethod
     def fit(cls, chunks: Callable[[], Iterable[pl.DataFrame]]) -> "Features":
-        """From labelled training rows, read several times in chunks."""
+        """From training rows, read several times in chunks."""
         dates = pl.concat([chunk.select(first=pl.col("date").min(), last=pl.col("date").max()) for chunk in chunks()])
         first, last = dates["first"].min(), dates["last"].max()
         moments = Moments()
@@ -88,18 +79,7 @@ class Features:
         scale = moments.deviation()
         # A column that never varied in training says nothing: scale 1 keeps it at its distance from the mean.
         scale[scale < 1e-6] = 1.0
-        names = [_frequent(chunks(), level) for level in ("username", "company")]
-        blank = cls(first, last, tuple(moments.mean.tolist()), tuple(scale.tolist()), (), 0.0, 1.0, *names)
-        effects = within_effects((blank.observed(chunk), _logs(chunk), chunk["username"]) for chunk in chunks())
-        fitted = replace(blank, effects=tuple(effects.tolist()))
-        left = Moments()
-        for chunk in chunks():
-            left.add((_logs(chunk) - fitted.effect(chunk))[:, None])
-        return replace(fitted, level=float(left.mean[0]), spread=max(float(left.deviation()[0]), 1e-3))
-
-    def nameless(self) -> "Features":
-        """Without the names in use: whoever posts is told apart by history alone, or by nothing."""
-        return replace(self, accounts=(), companies=())
+        return cls(first, last, tuple(moments.mean.tolist()), tuple(scale.tolist()))
 
     @property
     def count(self) -> int:
@@ -112,22 +92,6 @@ class Features:
         # Eight standard deviations: beyond, a number is an oddity of one row, not a signal.
         return standard.clip(-8, 8)
 
-    def effect(self, frame: pl.DataFrame) -> np.ndarray:
-        """What all that a tweet shows is worth within its account, in log1p likes: [N]."""
-        return self.observed(frame) @ np.array(self.effects)
-
-    def history(self, chunks: Iterable[pl.DataFrame]) -> History:
-        """Labelled rows as posts that others can look back on."""
-        return History.of([chunk.with_columns(effect=pl.Series(self.effect(chunk))) for chunk in chunks])
-
-    def names(self, frame: pl.DataFrame) -> np.ndarray:
-        """Numbers of account and company, [N, 2] int64, from 1; 0: not known from training."""
-        columns = []
-        for level, known in (("username", self.accounts), ("company", self.companies)):
-            numbers = {name: number for number, name in enumerate(known, 1)}
-            columns.append([numbers.get(name, 0) for name in frame[level]])
-        return np.array(columns, dtype=np.int64).T
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self) | {"first": self.first.isoformat(), "last": self.last.isoformat()}
@@ -138,16 +102,6 @@ class Features:
         dates = {name: datetime.fromisoformat(values[name]) for name in ("first", "last")}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**{**values, **lists, **dates})
-
-
-def _frequent(chunks: Iterable[pl.DataFrame], level: str) -> tuple[str, ...]:
-    """Names with at least `NAMED` rows, sorted."""
-    counts = pl.concat([chunk.group_by(level).len() for chunk in chunks]).group_by(level).agg(pl.col("len").sum())
-    return tuple(sorted(counts.filter(pl.col("len") >= NAMED)[level].to_list()))
-
-
-def _logs(frame: pl.DataFrame) -> np.ndarray:
-    return np.log1p(frame["likes"].cast(pl.Float64).to_numpy())
 
 
 class Moments:

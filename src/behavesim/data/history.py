@@ -1,4 +1,4 @@
-"""Labelled posts of the past, and what those strictly before a tweet say of its account."""
+"""Labelled posts, and which of an account's are strictly earlier than a tweet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,23 +16,18 @@ SCHEMA = {
     "company": pl.String,
     "date": pl.Datetime("us", "UTC"),
     "likes": pl.Float64,
-    "effect": pl.Float64,  # of what the post shows, in log1p likes; see `Features.effect`
     "media_kind": pl.String,
+    "numbers": pl.List(pl.Float32),  # what the post shows and says, see `TweetEncoder.numbers`
 }
-LEVELS = ("username", "company")
-# Latest posts of which trends are computed; means are of all.
-WINDOW = 64
 DAY = 86_400_000_000  # microseconds
-UNIT = 2.0**-32  # of sums
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """For N tweets the posts of one level, account or company, that are strictly earlier."""
+    """Of N tweets the posts of their accounts that are strictly earlier."""
 
     count: np.ndarray  # [N] int64
-    total: np.ndarray  # [N], sum of their values
-    recent: np.ndarray  # [N, W] int64, places of the latest in `History.posts`, the latest first; -1: there is none
+    recent: np.ndarray  # [N, K] int64, places of the latest in `History.posts`, the latest first; -1: there is none
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,10 @@ class History:
         """With more posts; where both have a tweet, the newer likes count."""
         return History.of([self.posts, newer.posts])
 
+    def without(self, other: "History") -> "History":
+        """The posts that `other` does not have."""
+        return History(self.posts.filter(~pl.col("identity").is_in(other.posts["identity"].implode())), self.mirrored)
+
     def mirror(self) -> "History":
         """The same posts with time turned around."""
         return History(self.posts, not self.mirrored)
@@ -69,9 +68,9 @@ class History:
         return np.log1p(self.posts["likes"].to_numpy())
 
     @cached_property
-    def deviations(self) -> np.ndarray:
-        """log1p likes of each post less the effect of what it shows: [P]."""
-        return self.logs - self.posts["effect"].to_numpy()
+    def numbers(self) -> np.ndarray:
+        """What each post shows and says: [P, W] float32."""
+        return self.posts["numbers"].explode().to_numpy().reshape(len(self), -1) if len(self) else np.zeros((0, 0))
 
     @cached_property
     def media(self) -> np.ndarray:
@@ -80,31 +79,32 @@ class History:
         return np.array([numbers.get(kind, 0) for kind in self.posts["media_kind"]], dtype=np.int64)
 
     @cached_property
-    def _times(self) -> np.ndarray:
-        return self._time_of(self.posts)
+    def times(self) -> np.ndarray:
+        """Microseconds, earlier ones first as the history sees them: [P] int64."""
+        return self.time_of(self.posts)
 
-    def _time_of(self, frame: pl.DataFrame) -> np.ndarray:
+    def time_of(self, frame: pl.DataFrame) -> np.ndarray:
+        """The same of other tweets: [N] int64."""
         times = frame["date"].dt.epoch("us").to_numpy()
         return -times if self.mirrored else times
 
     @cached_property
-    def _indices(self) -> dict[str, "_Index"]:
-        return {level: _Index(self.posts[level].to_list(), self._times, self.deviations) for level in LEVELS}
+    def _index(self) -> "_Index":
+        return _Index(self.posts["username"].to_list(), self.times)
 
-    def earlier(self, frame: pl.DataFrame, level: str, window: int = WINDOW) -> Earlier:
-        """Posts of the same account or company, as `level` says, strictly before each row of `frame`."""
-        return self._indices[level].before(frame[level].to_list(), self._time_of(frame), window)
+    def earlier(self, frame: pl.DataFrame, count: int) -> Earlier:
+        """Posts of the same account strictly before each row of `frame`, of which the latest `count` are found."""
+        return self._index.before(frame["username"].to_list(), self.time_of(frame), count)
 
     def latest(self, frame: pl.DataFrame, count: int) -> list[np.ndarray]:
         """log1p likes of the last `count` posts of each row's account that are strictly earlier: N arrays."""
-        places = self.earlier(frame, "username", count).recent
-        return [self.logs[row[row >= 0]] for row in places]
+        return [self.logs[row[row >= 0]] for row in self.earlier(frame, count).recent]
 
     def age(self, frame: pl.DataFrame, places: np.ndarray) -> np.ndarray:
-        """Days from posts at `places` [N, W] to the rows of `frame`: [N, W]; 0 where a place is -1."""
+        """Days from posts at `places` [N, K] to the rows of `frame`: [N, K]; 0 where a place is -1."""
         if not len(self):
             return np.zeros(places.shape)
-        days = (self._time_of(frame)[:, None] - self._times[places]) / DAY
+        days = (self.time_of(frame)[:, None] - self.times[places]) / DAY
         return np.where(places >= 0, days, 0.0)
 
 
@@ -114,32 +114,28 @@ class _Index:
     Args:
         names: of each post, [P].
         times: of each post, [P] int64.
-        values: of each post, [P], which are added up.
     """
 
-    def __init__(self, names: list[str], times: np.ndarray, values: np.ndarray) -> None:
+    def __init__(self, names: list[str], times: np.ndarray) -> None:
         self.codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
         self.moments = np.unique(times)
         moment = np.searchsorted(self.moments, times)
         keys = self._key(np.array([self.codes[name] for name in names], dtype=np.int64), moment)
         self.order = np.argsort(keys, kind="stable")
         self.keys = keys[self.order]
-        # Whole numbers: the last bits of running sums of floats would tell of other accounts' posts, later ones too.
-        units = np.rint(values[self.order] / UNIT).astype(np.int64)
-        self.sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(units)])
 
     def _key(self, codes: np.ndarray, moments: np.ndarray) -> np.ndarray:
         """One number that sorts by name and then by time."""
         return codes * (len(self.moments) + 1) + moments
 
-    def before(self, names: list[str], times: np.ndarray, window: int) -> Earlier:
+    def before(self, names: list[str], times: np.ndarray, count: int) -> Earlier:
         codes = np.array([self.codes.get(name, -1) for name in names], dtype=np.int64)
         # The number of moments before a tweet is the moment of the first post that is not earlier.
         end = np.searchsorted(self.keys, self._key(codes, np.searchsorted(self.moments, times)))
         start = np.searchsorted(self.keys, self._key(codes, np.zeros_like(codes)))
         start, end = np.where(codes < 0, 0, start), np.where(codes < 0, 0, end)
-        places = end[:, None] - 1 - np.arange(window)
+        places = end[:, None] - 1 - np.arange(count)
         found = places >= start[:, None]
         recent = np.full(places.shape, -1, dtype=np.int64)
         recent[found] = self.order[places[found]]
-        return Earlier(end - start, (self.sums[end] - self.sums[start]) * UNIT, recent)
+        return Earlier(end - start, recent)

@@ -32,7 +32,7 @@ def by_group(actual: np.ndarray, estimates: LikesEstimates, groups: Sequence[str
 
 
 def account_sizes(counts: np.ndarray) -> np.ndarray:
-    """The label of `SIZES` [N] of each number of tweets that a model knew of an account, `counts` [N] from 0."""
+    """The label of `SIZES` [N] of each number of tweets that are known of an account, `counts` [N] from 0."""
     return np.array(SIZES)[np.searchsorted(BOUNDS, counts)]
 
 

@@ -135,7 +135,6 @@ def _flops(model: GitModel, *, training: bool) -> Flops:
     picture += _projector(pictures, model.projector, model.vision.tokens)
     row = 0.0
     if model.metadata is not None:
-        numbers.pass_by(model.metadata.accounts)  # learned names lie before the layers
         row = numbers.block(model.metadata)
     if model.history is not None:
         numbers.pass_by(model.history)  # its own products are a few posts' and left out

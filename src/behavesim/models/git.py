@@ -15,7 +15,7 @@ from behavesim.models.sequence import pack
 from behavesim.models.stored import StoredStates
 from behavesim.models.vision import VisionTower
 
-TOLD = ("statistics", "names", "history", "history_valid")  # of the account
+TOLD = ("statistics", "history", "history_valid")  # of the account
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,6 @@ class GitModel(nn.Module):
         image_slot: Tensor | None,
         features: Tensor | None,
         statistics: Tensor | None,
-        names: Tensor | None,
         history: Tensor | None,
         history_valid: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,7 +164,7 @@ class GitModel(nn.Module):
             tokens.append(self.history(history))
             valid.append(history_valid)
         if self.metadata is not None and features is not None:
-            read = self.metadata(features, statistics, names)
+            read = self.metadata(features, statistics)
             summary = summary + read
             tokens.append(read.mean(dim=1, keepdim=True))
             valid.append(torch.ones(rows, 1, dtype=torch.bool, device=read.device))
@@ -201,7 +200,7 @@ class GitModel(nn.Module):
             attention_mask: [B, T], 1 on tokens.
             pixel_values, image_slot: see `image_tokens`.
             features: [B, F] numbers of the tweet itself.
-            statistics, names: [B, S] and [B, 2], see `MetadataReaders`.
+            statistics: [B, S] of the account's past.
             history, history_valid: [B, K, T] and [B, K], the account's earlier posts.
         """
         embeddings, valid, prefix_slots, summary = self._sequence(**inputs)
@@ -219,8 +218,7 @@ class GitModel(nn.Module):
 
     def loss(self, inputs: Mapping[str, Tensor | None], targets: Targets) -> Tensor:
         """Training loss of a batch."""
-        loss = self.head.training_loss(self, inputs, targets)
-        return loss if self.metadata is None else loss + self.metadata.penalty()
+        return self.head.training_loss(self, inputs, targets)
 
     def score(self, inputs: Mapping[str, Tensor | None], targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Loss, None without likes, and estimates in likes, each [B]; see `Head.score`."""

@@ -52,6 +52,7 @@ class HistogramHead(LikesHead):
         # Where the distribution is read for the quantiles of `LEVELS`; `calibrate` moves them.
         self.register_buffer("levels", torch.tensor(LEVELS))  # [Q]
         self.register_buffer("mean_scale", torch.ones(1))
+        self.register_buffer("trust", torch.ones(1))  # share of a distribution's distance from the prior that counts
         self.dropout = nn.Dropout(dropout)
         self.linear = MemberLinear(members, hidden_size, len(self.centres)).zeroed()  # the first prediction: the prior
         self.log_sigma = nn.Parameter(torch.tensor([math.log(prior_sigma)]))  # [1]: DeepSpeed knows no scalars
@@ -85,15 +86,24 @@ class HistogramHead(LikesHead):
 
     def estimates(self, logits: Tensor, prior: Tensor | None) -> dict[str, Tensor]:
         """What each score rewards, of the members' mixture; see `Head`."""
-        probabilities = logits.softmax(dim=2).mean(dim=1)  # [B, K]
-        support = self._support(prior, len(logits))
-        quantiles = self.quantiles(probabilities) + (0 if prior is None else prior.float()[:, None])
+        probabilities, start = self._mixture(logits, prior)  # [B, K], [B]
+        support = self._support(start, len(logits))
         mean = (probabilities * torch.expm1(support)).sum(dim=1) * self.mean_scale
         found = {
             "mean": mean.clamp(max=math.expm1(self.limit)),
             "logmean": torch.expm1((probabilities * support).sum(dim=1)),
         }
+        quantiles = self.quantiles(probabilities) + start[:, None]
         return found | named_quantiles(torch.expm1(quantiles.clamp(0, self.limit)))
+
+    def _mixture(self, logits: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Probabilities of deviations [B, K], and the log1p likes from which they deviate [B].
+
+        These are the prior, moved so that the whole distribution stands as far from it as it is trusted.
+        """
+        probabilities = logits.softmax(dim=2).mean(dim=1)
+        start = self.centres.new_zeros(len(logits)) if prior is None else prior.float()
+        return probabilities, start + (self.trust - 1) * (probabilities @ self.centres)
 
     def quantiles(self, probabilities: Tensor) -> Tensor:
         """Deviations [B, Q] at `levels` of probabilities [B, K], linear inside a bin."""
@@ -105,21 +115,23 @@ class HistogramHead(LikesHead):
         return self.edges[index] + share * (self.edges[1] - self.edges[0])
 
     def ranks(self, logits: Tensor, prior: Tensor, likes: Tensor) -> dict[str, Tensor]:
-        """Likes are whole numbers: each stands for the half on both sides."""
+        """Likes are whole numbers: each stands for the half on both sides. With them goes the prior."""
+        mixture = self._mixture(logits, prior)
         sides = {"below": likes - 0.5, "up_to": likes + 0.5}
-        return {name: self._cdf(logits, prior, side) for name, side in sides.items()}
+        return {name: self._cdf(*mixture, side) for name, side in sides.items()} | {"prior": prior.float()}
 
-    def _cdf(self, logits: Tensor, prior: Tensor, likes: Tensor) -> Tensor:
+    def _cdf(self, probabilities: Tensor, start: Tensor, likes: Tensor) -> Tensor:
         """Share of the mixture at or below likes [B]: [B], linear inside a bin."""
-        probabilities = logits.softmax(dim=2).mean(dim=1)
-        places = (torch.log1p(likes.clamp(min=0).float()) - prior.float() - self.edges[0]) / (
-            self.edges[1] - self.edges[0]
-        )
-        places = places.clamp(0, len(self.centres))
+        width = self.edges[1] - self.edges[0]
+        places = ((torch.log1p(likes.clamp(min=0).float()) - start - self.edges[0]) / width).clamp(0, len(self.centres))
         index = places.long().clamp(max=len(self.centres) - 1)[:, None]
         below = F.pad(probabilities.cumsum(dim=1), (1, 0)).gather(1, index)
         share = below + probabilities.gather(1, index) * (places[:, None] - index)
         return torch.where(likes < 0, 0.0, share.squeeze(1))  # all mass below zero likes is zero likes
+
+    def believe(self, trust: float) -> None:
+        """Move distributions towards the prior: the mean keeps this share of its distance, in [0, 1]."""
+        self.trust.fill_(trust)
 
     def calibrate(self, levels: Tensor, mean_scale: float) -> None:
         """Read the quantiles of `LEVELS` at other levels [Q] of the distribution, ascending and in (0, 1).

@@ -15,7 +15,7 @@ from behavesim.metrics.likes import likes_metrics
 
 MODEL = "model"
 COMPARED = "rmsle"  # the metric in which the model is compared with each baseline
-INTERVALS = "intervals"
+INTERVALS, WITH_PAST, BASELINES = "intervals", "with_past", "baselines"  # keys of metrics.json
 # Resampled rows of one interval: 2,000 resamples of up to 10,000 rows, and fewer of a larger table, whose intervals
 # are narrow anyhow.
 SAMPLES, FEWEST_SAMPLES, RESAMPLED_ROWS = 2000, 200, 20_000_000
@@ -33,10 +33,14 @@ class Forecasts:
     """The tweets: id, date, username, company, content, likes."""
     estimates: Mapping[str, LikesEstimates]
     """By name."""
+    known: np.ndarray | None = None
+    """[N], how many earlier labelled posts of each row's account were known; None where nobody can tell."""
 
     def __post_init__(self) -> None:
         for name, each in self.estimates.items():
             self._check_rows(name, len(each))
+        if self.known is not None:
+            self._check_rows("known", len(self.known))
 
     @cached_property
     def actual(self) -> np.ndarray:
@@ -67,9 +71,16 @@ class Forecasts:
         return max(FEWEST_SAMPLES, min(SAMPLES, RESAMPLED_ROWS // self.frame.height))
 
     def metrics_of(self, name: str) -> dict[str, Any]:
-        """The metrics of a name and, under `INTERVALS`, their bounds: what `metrics.json` holds."""
+        """The metrics of a name and, under `INTERVALS`, their bounds: what `metrics.json` holds.
+
+        Under `WITH_PAST` are those of the rows whose account had an earlier post that was known, if there are any.
+        """
         bounds = {metric: list(found) for metric, found in self.intervals[name].items()}
-        return {**self.scores[name], INTERVALS: bounds}
+        found = {**self.scores[name], INTERVALS: bounds}
+        past = np.flatnonzero(self.known) if self.known is not None else np.zeros(0, np.int64)
+        if len(past):
+            found[WITH_PAST] = likes_metrics(self.actual[past], self.estimates[name].take(past), self.accounts[past])
+        return found
 
     def _metrics(self, name: str) -> dict[str, float]:
         return likes_metrics(self.actual, self.estimates[name], self.accounts)
@@ -90,8 +101,6 @@ class Evaluation(Forecasts):
     ValueError without estimates of the model in the first place, or where lengths differ.
     """
 
-    known: np.ndarray | None = None
-    """[N], how many tweets of each row's account the model was trained with; None where that is not known."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the page says of the evaluation beside its rows: artifact, table, date, versions."""
     failures: Mapping[str, float] = field(default_factory=dict)
@@ -101,8 +110,6 @@ class Evaluation(Forecasts):
         if next(iter(self.estimates), None) != MODEL:
             raise ValueError(f"estimates: found {', '.join(self.estimates)}; accepted: {MODEL} and then the baselines")
         super().__post_init__()
-        if self.known is not None:
-            self._check_rows("known", len(self.known))
 
     @property
     def model(self) -> LikesEstimates:
@@ -120,8 +127,9 @@ class Evaluation(Forecasts):
         }
 
     def metrics(self) -> dict[str, Any]:
-        """Those of the model, see `metrics_of`."""
-        return self.metrics_of(MODEL)
+        """Those of the model, see `metrics_of`, and under `BASELINES` those of each other name."""
+        others = {name.replace(" ", "_"): self.metrics_of(name) for name in self.estimates if name != MODEL}
+        return self.metrics_of(MODEL) | {BASELINES: others}
 
     def _metrics(self, name: str) -> dict[str, float]:
         return super()._metrics(name) | (self.failures if name == MODEL else {})

@@ -35,7 +35,7 @@ def evaluation_of(
         title=f"{ckpt.name} on {path.name}",
         frame=rows.frame(*COLUMNS),
         estimates={MODEL: estimates_of(predictions), **scoring.baselines_of(artifact, rows, history)},
-        known=scoring.known_counts(artifact, rows),
+        known=scoring.known_counts(artifact, rows, history),
         facts={
             "run": cfg.run_name,
             "artifact": str(ckpt),

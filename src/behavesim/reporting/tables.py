@@ -91,7 +91,7 @@ def companies(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def sizes(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Scores by how many tweets of an account the model knew; empty where that is not known."""
+    """Scores by how many earlier tweets of an account were known; empty where that is not known."""
     if evaluation.known is None:
         return []
     found = by_group(evaluation.actual, evaluation.model, account_sizes(evaluation.known))

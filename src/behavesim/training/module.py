@@ -59,20 +59,26 @@ def targets_of(batch: Batch) -> Targets:
     return Targets(prior=batch.prior[:, 0], answer_length=batch.answer_length, likes=batch.likes)
 
 
-def told(batch: Batch, nothing: float, mirrored: float) -> Batch:
-    """A training batch whose rows look back, ahead or at nothing, see `TweetDataModule.views`.
+@dataclass(frozen=True)
+class Telling:
+    """What training rows are told of their accounts, see `training_views`.
 
     Args:
-        batch: with three views of each row.
-        nothing: share of rows that are told nothing of their account, so that one model serves those without a past.
-        mirrored: share of the others that are told of later posts in the place of earlier ones. Time is turned around
-            for them; they see the account from another side, and the weights less often the same numbers.
+        nothing: share of rows that are told nothing, so that one model serves accounts without a past.
+        others: share of the rest that are told of all other training posts.
+        mirrored: share of the rest that are told of later posts in the place of earlier ones. Time is turned around for
+            them; they see the account from another side, and the weights less often the same numbers.
     """
-    drawn = torch.rand(2, len(batch.rows), device=batch.prior.device)
-    view = (drawn[1] < mirrored).long()
-    hidden = drawn[0] < nothing
-    seen = batch.view(torch.where(hidden, 2, view))
-    return replace(seen, names=seen.names * ~hidden[:, None])
+
+    nothing: float = 0.0
+    others: float = 0.0
+    mirrored: float = 0.0
+
+    def draw(self, batch: Batch) -> Batch:
+        """The batch with a view of each row."""
+        nothing, others, mirrored = torch.rand(3, len(batch.rows), device=batch.prior.device)
+        view = torch.where(others < self.others, 0, torch.where(mirrored < self.mirrored, 2, 1))
+        return batch.view(torch.where(nothing < self.nothing, 3, view))
 
 
 class LikesModule(lightning.LightningModule):
@@ -93,8 +99,7 @@ class LikesModule(lightning.LightningModule):
         batch_plan: str = "",
         frozen_digest: str = "",
         seed: int = 0,
-        history_dropout: float = 0.0,
-        mirrored: float = 0.0,
+        telling: Telling | None = None,
         numbers_lr: float | None = None,
     ) -> None:
         super().__init__()
@@ -107,8 +112,7 @@ class LikesModule(lightning.LightningModule):
         self.batch_plan = batch_plan
         self.frozen_digest = frozen_digest
         self.seed = seed
-        self.history_dropout = history_dropout
-        self.mirrored = mirrored
+        self.telling = telling or Telling()
         self.numbers_lr = numbers_lr
         self.validation_table: dict[str, np.ndarray] = {}
         self.test_table: dict[str, np.ndarray] = {}
@@ -139,7 +143,7 @@ class LikesModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Loss of one batch."""
-        batch = told(batch, self.history_dropout, self.mirrored)
+        batch = self.telling.draw(batch)
         inputs, targets = batch.inputs(), targets_of(batch)
         loss = mean = self.model.loss(inputs, targets)
         if self._several:

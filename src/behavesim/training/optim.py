@@ -15,12 +15,10 @@ OptimizerFactory = Callable[[Iterable[dict]], Optimizer]
 # gate that lets a text in opens at the language model's pace.
 NUMBERS = ("metadata.", "history.", "head.")
 TEXTS = ("head.gate",)
-# Drawn to zero by a penalty of their own, see `MetadataReaders`.
-NAMES = ("metadata.accounts", "metadata.companies")
 
 
 def parameter_groups(model: nn.Module, numbers_lr: float | None = None) -> list[dict]:
-    """Trainable weights by what becomes of them: matrices decay, vectors, scalars and learned names do not.
+    """Trainable weights by what becomes of them: matrices decay, vectors and scalars do not.
 
     Each kind of number has groups of its own, since ZeRO lays a group out as one flat array. No group is empty.
 
@@ -31,7 +29,7 @@ def parameter_groups(model: nn.Module, numbers_lr: float | None = None) -> list[
     groups: dict[tuple[bool, bool, torch.dtype], list[nn.Parameter]] = {}
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     for name, parameter in sorted(trainable, key=lambda named: named[1].ndim < 2):
-        decays = parameter.ndim >= 2 and name not in (*NAMES, *TEXTS) and not name.endswith(".bias")
+        decays = parameter.ndim >= 2 and name not in TEXTS and not name.endswith(".bias")
         fast = name.startswith(NUMBERS) and name not in TEXTS
         groups.setdefault((fast, decays, parameter.dtype), []).append(parameter)
     return [

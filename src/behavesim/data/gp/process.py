@@ -1,0 +1,141 @@
+"""The Gaussian process: fitted on training rows, asked about any tweet."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from behavesim.data.gp.conditioning import Asked, Known, blocks, conditioned
+from behavesim.data.gp.fitting import fit_kernel
+from behavesim.data.gp.kernel import Kernel, Points
+
+INDUCING = 512  # training rows through which all tweets share something
+# Of the inducing points' own variance: their covariance is rounded to float32, and may be of low rank.
+JITTER = 1e-4
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Of N tweets, in standard deviations of log1p likes from their mean."""
+
+    mean: Tensor  # [N] float64
+    shared: Tensor  # [N] float64, the part of the mean that does not hang on who posts
+    variance: Tensor  # [N] float64, of what is not known of the account
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianProcess:
+    """What a company shares is exact; what all tweets share passes through inducing points.
+
+    The latter is the deterministic training conditional of Quiñonero-Candela & Rasmussen (2005). Time grows with the
+    number of companies.
+    """
+
+    kernel: Kernel
+    centre: float  # mean of log1p likes in training
+    scale: float  # their standard deviation
+    inducing: Points
+    weights: Tensor  # [m] float64, of the covariance with inducing points
+    # The weights had a company not been there, by its code: training looks at each row as at one of a new company.
+    without: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, points: Points, logs: np.ndarray) -> "GaussianProcess":
+        """Of training rows and their log1p likes [N]."""
+        centre, scale = float(logs.mean()), max(float(logs.std()), 1e-3)
+        values = torch.from_numpy((logs - centre) / scale)
+        companies = list(_by_company(points).values())
+        kernel = fit_kernel(points, values.float(), companies)
+        chosen = np.random.default_rng(0).permutation(len(points))[:INDUCING]
+        inducing = points[torch.from_numpy(np.sort(chosen))]
+        process = cls(kernel, centre, scale, inducing, torch.zeros(len(inducing), dtype=torch.float64))
+        return process._taught(points, values, companies)
+
+    def _taught(self, points: Points, values: Tensor, companies: list[Tensor]) -> "GaussianProcess":
+        """With weights for the values [N] of training rows."""
+        covariance = self.kernel.shared(self.inducing, self.inducing).double()
+        jitter = JITTER * covariance.diagonal().mean()
+        lower = torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), dtype=torch.float64))
+
+        def evidence() -> Iterator[tuple[int, Tensor, Tensor]]:
+            # Made twice: to keep it for every company would take a matrix each.
+            for rows in companies:
+                yield int(points.company[rows[0]]), *self._evidence(points[rows], values[rows], lower)
+
+        def weights(precision: Tensor, weighted: Tensor) -> Tensor:
+            solved = torch.cholesky_solve(weighted[:, None], torch.linalg.cholesky(precision))
+            return torch.linalg.solve_triangular(lower.T, solved, upper=True)[:, 0]
+
+        precision, weighted = torch.eye(len(lower), dtype=torch.float64), torch.zeros(len(lower), dtype=torch.float64)
+        for _, part, of_values in evidence():
+            precision, weighted = precision + part, weighted + of_values
+        without = {code: weights(precision - part, weighted - of_values) for code, part, of_values in evidence()}
+        return replace(self, weights=weights(precision, weighted), without=without)
+
+    def _evidence(self, points: Points, values: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
+        """What rows of one company say of the weights: [m, m] and [m]."""
+        precision, weighted = 0.0, 0.0
+        everything = Known(points, values, np.zeros(len(points), np.int64), np.ones(len(points), bool))
+        for rows, _ in blocks(everything, Asked(points, everything.times)):
+            part = points[torch.from_numpy(rows)]
+            own = self.kernel.own(part, part).double() + self.kernel.noise.double() * torch.eye(len(rows))
+            shared = torch.linalg.solve_triangular(
+                lower, self.kernel.shared(self.inducing, part).double(), upper=False
+            ).T  # [N, m]
+            solved = torch.cholesky_solve(shared, torch.linalg.cholesky(own))
+            precision = precision + shared.T @ solved
+            weighted = weighted + solved.T @ values[torch.from_numpy(rows)]
+        return precision, weighted
+
+    def points(self, frame: pl.DataFrame, numbers: np.ndarray) -> Points:
+        """Rows of a frame with their numbers [N, F + D]."""
+        return Points.of(frame, numbers, self.inducing.shown.shape[1])
+
+    def values(self, logs: np.ndarray) -> Tensor:
+        """log1p likes in the units of `Expected`: [N] float64."""
+        return torch.from_numpy((logs - self.centre) / self.scale)
+
+    def logs(self, values: Tensor) -> np.ndarray:
+        """The inverse of `values`, in float32."""
+        return (values * self.scale + self.centre).float().numpy()
+
+    def expect(self, known: Known | None, asked: Asked, *, new: bool = False) -> Expected:
+        """What is expected of tweets.
+
+        Args:
+            known: labelled posts with `values` of `GaussianProcess.values`; None: there are none.
+            asked: the tweets.
+            new: forget what the tweet's own company taught the weights.
+        """
+        posts = {} if known is None else _by_company(known.points)
+        shared = torch.zeros(len(asked.times), dtype=torch.float64)
+        mean, variance = shared.clone(), torch.full_like(shared, float(self.kernel.own_variance))
+        for code, rows in _by_company(asked.points).items():
+            weights = self.without.get(code, self.weights) if new else self.weights
+            shared[rows] = self._shared(asked.points[rows], weights)
+            if code in posts:
+                own = known[posts[code].numpy()]
+                own = replace(own, values=own.values - self._shared(own.points, weights))
+                for some, tweets in self._blocks(own, asked[rows.numpy()]):
+                    at = rows[torch.from_numpy(tweets)]
+                    mean[at], variance[at] = conditioned(self.kernel, own[some], asked[at.numpy()])
+        return Expected(shared + mean, shared, variance)
+
+    def _blocks(self, known: Known, asked: Asked) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Those that somebody looks at."""
+        return ((posts, tweets) for posts, tweets in blocks(known, asked) if len(tweets))
+
+    def _shared(self, points: Points, weights: Tensor) -> Tensor:
+        return self.kernel.shared(points, self.inducing).double() @ weights
+
+
+def _by_company(points: Points) -> dict[int, Tensor]:
+    """Rows of each company, ascending, in the order in which companies come."""
+    found, first, inverse = np.unique(points.company.numpy(), return_index=True, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    ends = np.cumsum(np.bincount(inverse, minlength=len(found)))[:-1]
+    rows = np.split(order, ends) if len(found) else []
+    return {int(found[at]): torch.from_numpy(rows[at]) for at in np.argsort(first)}
