@@ -1,16 +1,29 @@
 """Small tables of tweets, and their preparation."""
 
 import shutil
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
+from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from PIL import Image
 
+from behavesim.data.batch import VIEWED
+from behavesim.data.datamodule import EncoderSettings, TweetDataModule
+from behavesim.data.gp.kernel import Points
+from behavesim.data.gp.process import GaussianProcess
+from behavesim.data.loader import LoaderSettings
 from behavesim.data.output import write_table
 from behavesim.data.parts import PictureSettings
 from behavesim.data.pictures.origins import NoPictures
-from behavesim.data.prepare import Job
+from behavesim.data.pictures.readers import Blind
+from behavesim.data.prepare import Job, prepare
+from behavesim.data.prepared import PreparedTable
+from behavesim.data.split import SplitSettings
 from behavesim.data.table import read_table
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import with_media
@@ -149,3 +162,89 @@ def vocabulary():
 def tokenizer(frame, vocabulary):
     """Learned from the texts of `frame`."""
     return train_tokenizer(frame["content"], vocabulary)
+
+
+@pytest.fixture(scope="session")
+def taught():
+    """Gives an encoder a process of the rows of a frame, which it then remembers."""
+
+    def teach(encoder, frame):
+        posts = encoder.posts([frame])
+        points = Points.of(posts.posts, posts.numbers, encoder.features.count)
+        return replace(encoder, process=GaussianProcess.fit(points, posts.logs), memory=posts)
+
+    return teach
+
+
+def tied_tweets(seed, rows=60):
+    """Tweets of a few accounts at few instants, so that ties are within accounts, companies and beyond them."""
+    random = np.random.default_rng(seed)
+    companies = [f"company {number}" for number in random.integers(0, 3, rows)]
+    instants = [datetime(2020, 1, 1) + timedelta(days=int(day)) for day in np.sort(random.integers(0, 400, 15))]
+    words = [f"w{chr(97 + number)}{'xyz'[number % 3]}" for number in range(26)]
+    return table_of(
+        date=[str(instants[at]) for at in random.integers(0, len(instants), rows)],
+        likes=np.floor(np.exp(random.normal(4, 2, rows))).astype(np.int64),
+        content=[" ".join(random.choice(words, random.integers(4, 12))) for _ in range(rows)],
+        # One account in ten tweets for another company too.
+        username=[f"{'any' if random.random() < 0.1 else name} {random.integers(2)}" for name in companies],
+        media=random.choice(["[]", "[Photo(previewUrl='a', fullUrl='b')]"], rows),
+        **{"inferred company": companies},
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model is told of a row in one view, as bytes, the answer left out."""
+
+    itself: bytes
+    posts: bytes
+    process: bytes
+
+    def same(self, other, *, close):
+        """Whether the other is equal, in what the process says but for rounding where that is allowed."""
+        near = close and np.allclose(*(np.frombuffer(seen.process, np.float32) for seen in (self, other)), 0, 1e-5)
+        return self == (replace(other, process=self.process) if near else other)
+
+
+def seen_in(encoded):
+    """A `Seen` of each row and view."""
+
+    def of(row, view):
+        prompt = encoded.text(row)[: encoded.lengths[row] - encoded.answer_length[row]]
+        told = {name: getattr(encoded, name)[row, view].tobytes() for name in VIEWED}
+        posts, process = told["history"] + told["history_valid"], told["prior"] + told["statistics"]
+        return Seen(prompt.tobytes() + encoded.features[row].tobytes(), posts, process)
+
+    return [[of(row, view) for view in range(encoded.prior.shape[1])] for row in range(len(encoded))]
+
+
+@pytest.fixture(scope="session")
+def label_world(tmp_path_factory):
+    """By seed, mode and kind of split: a module, and `told` for other likes under the encoder of that module."""
+
+    @cache
+    def make(seed, mode, kind="random", answer_tokens=0):
+        folder = tmp_path_factory.mktemp("leaks")
+        write_table(tied_tweets(seed), folder / "t.csv")
+        table = prepare(tweets_job(folder / "t.csv", folder / "made"))
+        frame, likes = table.all().frame(), table.column("likes")
+        split, loading = SplitSettings(kind, 0.25, 0.25, seed), LoaderSettings(600, num_workers=0, frames=0)
+        encoding = EncoderSettings("ours", 64, answer_tokens, None, 400, True, 3, history_text=True, text_summary=4)
+
+        def module(likes):
+            changed, place = PreparedTable(table.folder), table._rows.column_names.index("likes")
+            vars(changed)["_rows"] = table._rows.set_column(place, "likes", pa.chunked_array([pa.array(likes)]))
+            options = {"split": split, "seed": 0, "folder": tmp_path_factory.mktemp("encoded"), "history": mode}
+            return TweetDataModule(changed.labelled(), Blind(), loading, encoding, **options)
+
+        def told(likes):
+            other = module(likes)
+            vars(other)["encoder"] = data.encoder
+            return {part: seen_in(other.encoded[part]) for part in other.parts}
+
+        data, times = module(likes), frame["date"].dt.epoch("us").to_numpy()
+        facts = {"data": data, "frame": frame, "times": times, "likes": likes, "was": told(likes)}
+        return SimpleNamespace(**facts, told=told, seen=seen_in)
+
+    return make

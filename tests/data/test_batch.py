@@ -26,7 +26,6 @@ def dataset(images=((), (), ()), frames=1, reader=None):
         offsets=np.array([0, 4, 6, 9]),
         answer_length=np.array([2, 0, 1]),
         features=np.arange(6, dtype=np.float32).reshape(3, 2),
-        names=np.array([[1, 1], [0, 2], [3, 0]]),
         statistics=np.arange(24, dtype=np.float32).reshape(3, 2, 4),
         prior=np.array([[0.5, 5], [1.5, 15], [2.5, 25]], dtype=np.float32),
         history=np.arange(36, dtype=np.float32).reshape(3, 2, 2, 3),
@@ -50,11 +49,10 @@ def test_numbers_follow_the_order_of_the_rows():
     assert batch.rows.tolist() == [2, 0, 1] and batch.features.tolist() == [[4, 5], [0, 1], [2, 3]]
     assert batch.prior[:, 0].tolist() == [2.5, 0.5, 1.5] and batch.answer_length.tolist() == [1, 2, 0]
     assert batch.likes[:2].tolist() == [7, 3] and batch.likes[2].isnan()
-    assert batch.names.tolist() == [[3, 0], [1, 1], [0, 2]] and batch.statistics[:, 0, 0].tolist() == [16, 0, 8]
-    assert batch.history[:, 1, 0, 0].tolist() == [30, 6, 18]
+    assert batch.statistics[:, 0, 0].tolist() == [16, 0, 8] and batch.history[:, 1, 0, 0].tolist() == [30, 6, 18]
     assert batch.history_valid[1].tolist() == [[True, True], [False, False]] and batch.history_valid.dtype == torch.bool
-    types = (batch.rows, batch.input_ids, batch.attention_mask, batch.names)
-    assert [value.dtype for value in types] == [torch.int64] * 4
+    types = (batch.rows, batch.input_ids, batch.attention_mask)
+    assert [value.dtype for value in types] == [torch.int64] * 3
     types = (batch.features, batch.statistics, batch.prior, batch.history, batch.likes)
     assert [value.dtype for value in types] == [torch.float32] * 5
 
@@ -64,7 +62,6 @@ def test_the_model_is_given_no_likes():
         "input_ids",
         "attention_mask",
         "features",
-        "names",
         "statistics",
         "history",
         "history_valid",
@@ -82,7 +79,7 @@ def test_each_row_is_shown_in_the_view_that_is_chosen():
         whole = getattr(batch, name)
         assert torch.equal(seen.inputs()[name], torch.stack([whole[0, 1], whole[1, 0], whole[2, 1]]))
         assert torch.equal(batch.inputs()[name], whole[:, 0])
-    for name in ("rows", "input_ids", "features", "names", "likes"):
+    for name in ("rows", "input_ids", "features", "likes"):
         assert getattr(seen, name) is getattr(batch, name)
 
 

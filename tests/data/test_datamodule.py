@@ -15,7 +15,6 @@ from behavesim.data import datamodule, prepared
 from behavesim.data.batch import NUMBERS
 from behavesim.data.datamodule import EncoderSettings, TweetDataModule
 from behavesim.data.features import Features
-from behavesim.data.known import TOKEN_NAMES
 from behavesim.data.loader import LoaderSettings, tweet_loader
 from behavesim.data.output import write_table
 from behavesim.data.pictures.origins import ColumnPictures
@@ -24,6 +23,7 @@ from behavesim.data.prepare import prepare
 from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets
+from behavesim.data.view import TOKEN_NAMES
 from behavesim.models.binning import LikesBins
 from behavesim.training.module import targets_of
 

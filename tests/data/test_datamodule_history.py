@@ -1,14 +1,20 @@
 """What the rows of each part are told of their accounts, and of their texts."""
 
+import itertools
+
 import numpy as np
 import pytest
+import torch
 
 from behavesim.data.batch import NUMBERS
 from behavesim.data.datamodule import EncoderSettings, TweetDataModule
+from behavesim.data.gp.kernel import Points
+from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import History
 from behavesim.data.loader import LoaderSettings
 from behavesim.data.pictures.readers import Blind
 from behavesim.data.split import SplitSettings
+from behavesim.data.view import TRAINING_VIEWS, View
 
 ENCODING = EncoderSettings("ours", 64, 0, tokenizer=None, vocab_size=400, history=2, text_summary=5)
 LOADING = LoaderSettings(tokens_per_batch=600, num_workers=0, frames=0)
@@ -27,34 +33,63 @@ def build(sample_table, tmp_path_factory):
     return make
 
 
+NOTHING = History.of([])
+
+
+def views_of(encoder, training, everything, part, mode):
+    """What rows of a part may look back on."""
+    process = encoder.process
+    if mode == "none":
+        return [View(process, NOTHING, NOTHING, new=part == "train")] * (TRAINING_VIEWS if part == "train" else 1)
+    if part == "train":
+        seen = [(training, training), (training, NOTHING), (training.mirror(), NOTHING), (NOTHING, NOTHING)]
+        return [View(process, history, memory, new=True) for history, memory in seen]
+    return [View(process, everything if mode == "rolling" else training, training)]
+
+
 @pytest.mark.parametrize("mode", ["none", "train", "rolling"])
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_rows_look_back_on_what_the_mode_says(build, sample_table, part, mode):
     data = build(history=mode)
-    encoded, frame = data.encoded[part], data.parts[part].frame()
-    training = data.encoder.features.history([data.parts["train"].frame()] if mode != "none" else [])
-    everything = data.encoder.features.history([sample_table.labelled().frame()])
-    views = [training, training.mirror(), History.of([])]
-    if part != "train":
-        views = [everything if mode == "rolling" else training]
-    expected = data.encoder.encode(frame, views)
+    encoder, encoded, frame = data.encoder, data.encoded[part], data.parts[part].frame()
+    training = encoder.posts([data.parts["train"].frame()])
+    everything = encoder.posts([sample_table.labelled().frame()])
+    views = views_of(encoder, training, everything, part, mode)
+    expected = encoder.encode(frame, views)
     for name in NUMBERS:
         np.testing.assert_allclose(getattr(encoded, name), getattr(expected, name), rtol=1e-5, atol=1e-6, err_msg=name)
     assert encoded.history_valid.shape == (len(frame), len(views), 0 if mode == "none" else 2)
-    assert data.history.posts["identity"].to_list() == training.posts["identity"].to_list()
+    kept = [] if mode == "none" else training.posts["identity"].to_list()
+    assert data.history.posts["identity"].to_list() == encoder.memory.posts["identity"].to_list() == kept
 
 
-def test_the_three_views_of_training_rows_differ(build):
+def test_the_views_of_training_rows_differ(build):
     data = build()
     encoded = data.encoded["train"]
-    assert all((encoded.statistics[:, one] != encoded.statistics[:, other]).any() for one, other in ((0, 1), (1, 2)))
-    assert not encoded.history_valid[:, 2].any() and encoded.history_valid[:, :2].any(axis=(0, 2)).all()
+    for one, other in itertools.combinations(range(TRAINING_VIEWS), 2):
+        assert (encoded.statistics[:, one] != encoded.statistics[:, other]).any()
+    assert not encoded.history_valid[:, 3].any() and encoded.history_valid[:, :3].any(axis=(0, 2)).all()
+    assert (encoded.history[:, 0] == encoded.history[:, 1]).all()  # posts are told of the past alone
 
 
-def test_without_history_no_account_has_a_number(build):
+def test_without_history_an_encoder_remembers_nothing(build):
     data = build(history="none")
-    assert data.encoder.features.accounts == data.encoder.features.companies == () and data.encoder.history == 0
-    assert len(data.history) == 0 and all((encoded.names == 0).all() for encoded in data.encoded.values())
+    assert data.encoder.history == len(data.history) == len(data.encoder.memory) == 0
+    assert all((encoded.statistics[..., 1] == 0).all() for encoded in data.encoded.values())
+    assert (data.encoded["train"].prior == data.encoded["train"].prior[:, :1]).all()
+
+
+@pytest.mark.parametrize("mode", ["none", "train", "rolling"])
+def test_the_process_is_fitted_on_training_rows_alone_and_once(build, mode, tmp_path, monkeypatch):
+    data = build(history=mode, folder=tmp_path / "run")
+    training = data.encoder.posts([data.parts["train"].frame()])
+    points = Points.of(training.posts, training.numbers, data.encoder.features.count)
+    expected = GaussianProcess.fit(points, training.logs)
+    assert torch.equal(data.encoder.process.weights, expected.weights)
+    assert data.encoder.process.without.keys() == expected.without.keys()
+    monkeypatch.setattr(GaussianProcess, "fit", None)
+    again = build(history=mode, folder=tmp_path / "run").encoder
+    assert torch.equal(again.process.weights, expected.weights) and again.facts() == data.encoder.facts()
 
 
 def test_rows_are_encoded_anew_for_another_history(build, tmp_path):
@@ -70,4 +105,4 @@ def test_the_summary_of_texts_is_fitted_on_training_rows_alone(build):
     np.testing.assert_allclose(numbers.mean(axis=0), 0, atol=0.1)
     np.testing.assert_allclose(numbers.var(axis=0), 1, atol=0.15)
     np.testing.assert_allclose(data.encoded["train"].features[:, -5:], numbers, atol=1e-4)
-    assert data.encoded["test"].features.shape[1] == encoder.feature_count == encoder.features.count + 5
+    assert data.encoded["test"].features.shape[1] == encoder.width == encoder.features.count + 5

@@ -15,9 +15,9 @@ from behavesim.data.batch import NUMBERS
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once, offsets_of, open_encoded, write_encoded
 from behavesim.data.features import Features
-from behavesim.data.history import History
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import train_tokenizer
+from behavesim.data.view import training_views
 
 FIELDS = [field.name for field in fields(EncodedTweets)]
 
@@ -31,7 +31,6 @@ def tweets_of(texts, pictures=None, width=2):
         offsets=offsets_of([len(text) for text in texts]),
         answer_length=np.arange(rows) % 2,
         features=np.arange(rows * width, dtype=np.float32).reshape(rows, width),
-        names=np.stack([np.arange(rows), np.arange(rows) % 2], axis=1),
         statistics=np.arange(rows * 2 * width, dtype=np.float32).reshape(rows, 2, width),
         prior=np.stack([numbers / 7, numbers / 9], axis=1),
         history=np.arange(rows * 2 * width * 3, dtype=np.float32).reshape(rows, 2, width, 3),
@@ -88,18 +87,19 @@ def test_any_chunks_are_one_table_in_files(tmp_path_factory, rows, width, cuts):
 
 
 @pytest.fixture(scope="module")
-def encoder(sample_frame):
+def encoder(sample_frame, taught):
     features = Features.fit(lambda: [sample_frame])
     task = BehaviourTask("ours", features.first, features.last)
-    return TweetEncoder(train_tokenizer(sample_frame["content"], 400), task, features, 60, 8, history=2)
+    tokenizer = train_tokenizer(sample_frame["content"], 400)
+    return taught(TweetEncoder(tokenizer, task, features, 60, 8, history=2), sample_frame)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 200, 1000])
 def test_a_table_that_is_encoded_in_chunks_is_the_one_encoded_whole(tmp_path, sample_frame, encoder, rows):
-    past = encoder.features.history([sample_frame])
-    views = [past, past.mirror(), History.of([])]
+    views = [*training_views(encoder.process, encoder.memory), encoder.view(encoder.memory)]
     write_encoded((encoder.encode(chunk, views) for chunk in sample_frame.iter_slices(rows)), tmp_path / "part")
-    assert_same(open_encoded(tmp_path / "part"), encoder.encode(sample_frame, views), close=("features", "prior"))
+    close = ("features", "prior", "statistics")
+    assert_same(open_encoded(tmp_path / "part"), encoder.encode(sample_frame, views), close)
 
 
 def test_arrays_are_mapped_and_cannot_be_changed(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from behavesim.data.encode import TweetEncoder
 from behavesim.data.features import Features
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tweets import tweets, with_media
@@ -53,9 +54,9 @@ def without_media(frame):
 def features_of(frame):
     """Fitted features, and as bytes the numbers of the rows and of the posts that they are to others."""
     fitted = Features.fit(lambda: [frame])
-    posts = fitted.history([frame.with_row_index("identity")])
-    arrays = (fitted.observed(frame), fitted.effect(frame), posts.deviations, posts.media)
-    return fitted, *(array.tobytes() for array in arrays)
+    encoder = TweetEncoder(None, BehaviourTask("ours", fitted.first, fitted.last), fitted, 60)
+    posts = encoder.posts([frame.with_row_index("identity")])
+    return fitted, fitted.observed(frame).tobytes(), posts.posts.serialize(), posts.media.tobytes()
 
 
 @pytest.mark.parametrize("style", ["ours", "reference"])
