@@ -70,7 +70,7 @@ def facts_of(**replaced):
     facts = {
         "bins": LikesBins.fit(np.geomspace(1, 10_000, 400) - 1, 12),
         "vocab_size": 300,
-        "metadata": MetadataShape(observed=3, summary=2, statistics=4, accounts=3, companies=2, rows=400),
+        "metadata": MetadataShape(observed=3, summary=2, statistics=3),
         "history": (0, POST),
         "eos_ids": [2],
         "pad_id": 0,
@@ -104,9 +104,6 @@ def plain_settings():
         "readers": {
             "members": 2,
             "width": 8,
-            "name_width": 4,
-            "name_penalty": 0.2,
-            "name_dropout": 0.0,
             "feature_dropout": 0.0,
             "summary_dropout": 0.0,
             "dropout": 0.0,
@@ -165,7 +162,7 @@ def model_inputs():
         rows = [np.random.default_rng(text[0]) for text in texts]
         numbers, statistics, posts = (
             torch.from_numpy(np.stack([row.standard_normal(shape, np.float32) for row in rows]))
-            for shape in (5, 4, (history, POST))
+            for shape in (5, 3, (history, POST))
         )
         filled = [[post < 1 + text[0] % max(1, history - 1) for post in range(history)] for text in texts]
         return {
@@ -173,7 +170,6 @@ def model_inputs():
             "attention_mask": torch.tensor([[1] * len(text) + [0] * (length - len(text)) for text in texts]),
             "features": numbers if features else None,
             "statistics": statistics if features else None,
-            "names": torch.tensor([[text[0] % 4, text[0] % 3] for text in texts]) if features else None,
             "history": posts if history else None,
             "history_valid": torch.tensor(filled) if history else None,
             "pixel_values": torch.from_numpy(np.stack(drawn)) if slots else None,

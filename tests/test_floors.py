@@ -15,6 +15,7 @@ FLOORS = (
     {"tracking"},
     {
         "artifact",
+        "described_model",
         "fitted_files",
         "build",
         "reference_artifact",

@@ -1,4 +1,4 @@
-"""Tables of the study of likes: python experiments/likes/collect.py, where `run.sh` was run."""
+"""Tables of the study of likes, of what `run.sh` left in `results/`: python experiments/likes/collect.py"""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ Scores = dict[str, dict]
 
 def scores(run: str) -> Scores | None:
     """Metrics of the model and of each baseline; None for a run that is not there."""
-    file = Path("outputs", run, "metrics.json")
+    file = Path(__file__).parent / "results" / f"{run}.json"
     if not file.exists():
         return None
     found = json.loads(file.read_text())
@@ -30,7 +30,7 @@ def cell(values: list[float], digits: int) -> str:
 
 def known_table(split: str) -> None:
     """Each name on one split, over seeds."""
-    runs = [found for seed in SEEDS if (found := scores(f"likes_{split}_{seed}_train"))]
+    runs = [found for seed in SEEDS if (found := scores(f"{split}_{seed}_train"))]
     print(f"\n{split}, {len(runs)} seeds\n\n| | {' | '.join(METRICS)} |\n|---|" + "---|" * len(METRICS))
     for name in NAMES:
         cells = [cell([run[name][metric] for run in runs], 0 if metric == "rmse" else 4) for metric in METRICS]
@@ -46,8 +46,8 @@ def company_table() -> None:
         found = [
             _company_row(none, rolling)
             for seed in SEEDS
-            if (none := scores(f"likes_company_{fold}_{seed}_none"))
-            and (rolling := scores(f"likes_company_{fold}_{seed}_rolling"))
+            if (none := scores(f"company_{fold}_{seed}_none"))
+            and (rolling := scores(f"company_{fold}_{seed}_rolling"))
         ]
         if found:
             rows.append(np.mean(found, axis=0))

@@ -2,12 +2,11 @@
 
 import importlib.metadata
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,17 @@ from behavesim.data.encode import TweetEncoder
 from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
-from behavesim.data.view import STATISTICS
+from behavesim.described_model import BUILDERS, answer_tokens, build_model
 from behavesim.errors import UserError
 from behavesim.fitted_files import ALWAYS, SUMMARY, TOKENIZER, Fitted, read_fitted, write_fitted
 from behavesim.folders import take_place
-from behavesim.models import builders
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
-from behavesim.models.llm import ids_of
-from behavesim.models.metadata import MetadataShape
-from behavesim.models.text_head import Answering
 from behavesim.models.trainable import once, part_of
 
 CONFIG, WEIGHTS, SEEN, VERSIONS = "config.yaml", "model.safetensors", "seen_rows.safetensors", "versions.json"
 FILES = (CONFIG, WEIGHTS, SEEN, VERSIONS)
 LIBRARIES = ("behavesim", "torch", "transformers", "open_clip_torch", "peft", "lightning", "tokenizers", "polars")
-# An artifact's config names its builder; nothing outside this table is ever called.
-BUILDERS = {
-    "behavesim.models.builders.git_tiny": builders.git_tiny,
-    "behavesim.models.builders.git_hf": builders.git_hf,
-}
 
 
 @dataclass(frozen=True)
@@ -53,49 +43,11 @@ class Artifact:
     # `DataFacts`; `pictures`, how many of them were seen in training.
     config: Mapping[str, Any]
     seen: Mapping[str, np.ndarray]  # identity hashes of training and validation rows, int64 each
-    history: History = field(default_factory=lambda: History.of([]))  # labelled posts of training
 
-
-def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> GitModel:
-    """The model of a configuration's `model` and `task`; `encoder` and `bins` give what the data decides."""
-    node = config["model"]
-    settings = {
-        key: value
-        for key, value in node.items()
-        if key not in ("_target_", "bins", "tokens_per_batch", "rows_per_batch")
-    }
-    return BUILDERS[node["_target_"]](**settings, facts=data_facts(config, encoder, bins))
-
-
-def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> builders.DataFacts:
-    """What tokenizer, features, training rows and stored states of pictures decide about a model."""
-    task, states = config["task"], config.get("image_states")
-    answering = Answering(
-        read=lambda ids: torch.from_numpy(encoder.read_answers(ids)),
-        decode=task["decode"],
-        samples=task["samples"],
-        max_new_tokens=task["answer_tokens"],
-        supervise=task["supervise"],
-        seed=task["sample_seed"],
-        limit=math.expm1(bins.limit) if bins else math.inf,
-    )
-    return builders.DataFacts(
-        bins=bins,
-        vocab_size=len(encoder.tokenizer or ()),
-        metadata=metadata_shape(encoder),
-        history=(encoder.history, encoder.token_width),
-        eos_ids=None if encoder.tokenizer is None else ids_of(encoder.tokenizer.eos_token_id),
-        pad_id=encoder.pad_id,
-        answering=answering,
-        image_states=states and tuple(states),
-    )
-
-
-def metadata_shape(encoder: TweetEncoder) -> MetadataShape:
-    """How many numbers of each kind an encoder tells; none, where nothing was fitted."""
-    if encoder.features is None:
-        return MetadataShape(0, 0, 0)
-    return MetadataShape(encoder.features.count, encoder.width - encoder.features.count, len(STATISTICS))
+    @property
+    def history(self) -> History:
+        """Labelled posts of training."""
+        return self.encoder.memory
 
 
 def seen_hashes(parts: Mapping[str, TweetRows]) -> dict[str, np.ndarray]:
@@ -200,7 +152,7 @@ def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     model = build_model(config, encoder, fitted.bins)
     _load_weights(model, load_file(folder / WEIGHTS), config["model"])
     seen = {part: hashes.numpy() for part, hashes in load_file(folder / SEEN).items()}
-    return Artifact(model.eval(), encoder, fitted.bins, config, seen, fitted.history)
+    return Artifact(model.eval(), encoder, fitted.bins, config, seen)
 
 
 def _fitted_files(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -226,11 +178,6 @@ def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
         process=fitted.process,
         memory=fitted.history,
     )
-
-
-def answer_tokens(config: Mapping[str, Any]) -> int:
-    """Room for a written answer; 0 where the model's head reads likes directly."""
-    return config["task"]["answer_tokens"] if config["model"]["head"] == "text" else 0
 
 
 def stored_weights(model: GitModel, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -16,8 +16,8 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.strategies import Strategy
 from omegaconf import DictConfig, OmegaConf
 
-from behavesim.artifact import build_model
 from behavesim.data.datamodule import TweetDataModule
+from behavesim.described_model import build_model
 from behavesim.errors import UserError
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
@@ -100,9 +100,10 @@ def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
     dry_run = cfg.get("dry_run", False)  # a benchmark has no such key
     if dry_run and "pretrained" in config["model"]:
         config["model"]["pretrained"] = False
+    encoder = data.encoder  # fitted before the device is another one
     # A dry run counts weights; on the meta device a model of any size takes no memory.
     with torch.device("meta") if dry_run else nullcontext():
-        return build_model(config, data.encoder, bins), bins
+        return build_model(config, encoder, bins), bins
 
 
 def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> LikesModule:

@@ -9,7 +9,6 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
 
-from behavesim.artifact import answer_tokens
 from behavesim.data.datamodule import EncoderSettings, TweetDataModule
 from behavesim.data.loader import LoaderSettings
 from behavesim.data.pictures.features import FeatureStore
@@ -18,6 +17,7 @@ from behavesim.data.prepared import PreparedTable, TweetRows
 from behavesim.data.sample import ensure_sample
 from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import load_tokenizer
+from behavesim.described_model import answer_tokens
 from behavesim.errors import UserError
 from behavesim.log import log
 from behavesim.machine import cores

@@ -7,10 +7,11 @@ import numpy as np
 from omegaconf import DictConfig
 from transformers import PreTrainedTokenizerBase
 
-from behavesim.artifact import Artifact, build_model
+from behavesim.artifact import Artifact
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.task import BehaviourTask
 from behavesim.data.tokenizer import load_tokenizer
+from behavesim.described_model import build_model
 from behavesim.errors import UserError
 from behavesim.log import log
 from behavesim.models.hub import has_tokenizer, llm_folder

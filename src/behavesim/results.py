@@ -71,7 +71,7 @@ def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesB
     config = {key: value for key, value in build.plain(cfg).items() if key in ("data", "model", "task", "seed")}
     config["pictures"] = int(data.encoded["train"].picture_counts.sum())
     config["image_states"] = data.reader.states and list(data.reader.states)
-    artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.parts), data.history)
+    artifact = Artifact(model, data.encoder, bins, config, seen_hashes(data.parts))
     weights = gathered(stored_weights(model, config["model"]))
     if is_main():
         save_artifact(artifact, Path(cfg.export_dir), weights)

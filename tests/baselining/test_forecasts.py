@@ -18,7 +18,7 @@ def frame(*rows):
     names, days, likes = zip(*rows, strict=True)
     dates = pl.Series([START + timedelta(days=day) for day in days], dtype=pl.Datetime("us", "UTC"))
     return pl.DataFrame({"username": names, "date": dates, "likes": likes}).with_columns(
-        pl.int_range(pl.len()).alias("identity"), company=pl.lit("c"), effect=pl.lit(0.0), media_kind=pl.lit("none")
+        pl.int_range(pl.len()).alias("identity"), company=pl.lit("c"), media_kind=pl.lit("none"), numbers=pl.lit([])
     )
 
 
@@ -46,16 +46,21 @@ def test_the_history_says_which_tweets_count(sample_table):
     rows = sample_table.all()
     parts = {"train": rows[:100], "test": rows[100:]}
     trees = SimpleNamespace(estimates=None)
-    found = {}
-    for history in ("none", "train", "rolling"):
-        cfg = OmegaConf.create({"data": {"history": history}})
-        estimates = forecasts(cfg, rows, parts, trees)
-        found[history] = estimates["rolling mean"].logmean
+    found, looked_back = {}, {}
+    for mode in ("none", "train", "rolling"):
+        looked_back[mode] = history_of(OmegaConf.create({"data": {"history": mode}}), rows, parts)
+        estimates = forecasts(parts, trees, looked_back[mode])
+        found[mode] = estimates["rolling mean"].logmean
+    assert {mode: len(history) for mode, history in looked_back.items()} == {
+        "none": 0,
+        "train": 100,
+        "rolling": len(rows),
+    }
     assert (found["none"] == estimates["constant"].logmean).all()
     test = parts["test"].frame("username", "date")
-    for history, known in (("train", rows[:100]), ("rolling", rows)):
-        last = history_of(known).latest(test, RECENT)
+    for mode in ("train", "rolling"):
+        last = looked_back[mode].latest(test, RECENT)
         assert [np.expm1(logs.mean()) for logs in last if len(logs)] == [
-            value for value, logs in zip(found[history], last, strict=True) if len(logs)
+            value for value, logs in zip(found[mode], last, strict=True) if len(logs)
         ]
     assert (found["train"] != found["rolling"]).any()

@@ -9,7 +9,6 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from behavesim.artifact import data_facts
 from behavesim.cli import CONF
 from behavesim.data import datamodule, prepared
 from behavesim.data.batch import NUMBERS
@@ -24,6 +23,7 @@ from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import train_tokenizer
 from behavesim.data.tweets import tweets
 from behavesim.data.view import TOKEN_NAMES
+from behavesim.described_model import data_facts
 from behavesim.models.binning import LikesBins
 from behavesim.training.module import targets_of
 

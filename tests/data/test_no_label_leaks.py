@@ -20,28 +20,25 @@ MANY = settings(deadline=None, max_examples=25, suppress_health_check=list(Healt
 
 
 def known_to(world, mode, part, view):
-    """Which tweets stand in the history of rows of a part, and which of them the process has from there: [N] bool."""
+    """Tweets that rows of a part may look back on: [N] bool."""
     training = np.isin(np.arange(len(world.likes)), world.data.parts["train"].positions)
     if mode == "none" or view == 3:
-        return training & False, training & False
-    if part == "train":
-        return training, training
-    # The process remembers training posts as they were.
-    return (training, training & False) if mode == "train" else (training | True, ~training)
+        return training & False
+    return training if part == "train" or mode == "train" else training | True
 
 
 def visible(world, mode, part, changed, view=0):
     """Of each row of a part whether one of the `changed` tweets may reach it: [N] bool."""
     accounts, companies = (world.frame[name].to_numpy() for name in ("username", "company"))
     own = world.data.parts[part].positions[:, None]
-    history, processed = known_to(world, mode, part, view)
+    history = known_to(world, mode, part, view)
     times = -world.times if view == 2 else world.times
     tokens = history & (accounts == accounts[own]) & (times < times[own])
     # Of equal times the last one in the table is the latest.
     rank = times * len(times) + np.arange(len(times))
     latest = np.sort(np.where(tokens, rank, -(2**62)), axis=1)[:, -world.data.encoding.history, None]
     others = times != times[own] if part == "train" and view == 0 else times < times[own]
-    reached = tokens & (rank >= latest) | processed & others & (companies == companies[own])
+    reached = tokens & (rank >= latest) | history & others & (companies == companies[own])
     return (reached & changed).any(axis=1)
 
 

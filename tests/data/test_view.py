@@ -64,11 +64,17 @@ def told(view, rows):
 def known_to(view, rows, row):
     """Posts that a row may know: the definition, as places in memory and in history, one post after another."""
     company, at, found = rows.posts["company"][row], view.history.time_of(rows.posts)[row], []
-    remembered = set(view.memory.posts["identity"])
+    remembered, newest = (
+        dict(each.posts.select("identity", "likes").iter_rows()) for each in (view.memory, view.history)
+    )
     for history, standing in ((view.memory, True), (view.history, False)):
         for place, post in enumerate(history.posts.iter_rows(named=True)):
             time = history.times[place]
-            there = time != at if standing else time < at and post["identity"] not in remembered
+            identity, likes = post["identity"], post["likes"]
+            if standing:  # newer likes take its place once they may be known
+                there = time != at if newest.get(identity, likes) == likes else at < time
+            else:
+                there = time < at and remembered.get(identity) != likes
             if there and post["company"] == company:
                 found.append((history, place))
     return found

@@ -24,7 +24,6 @@ SIZES = (
     "model.vision.layers=1",
     "model.readers.members=2",
     "model.readers.width=16",
-    "model.readers.name_width=4",
     "task.history=3",
     "task.text_summary=8",
 )

@@ -67,6 +67,7 @@ def test_a_yaml_tag_runs_nothing(predict, tweets, copy, tmp_path):
         "bins.json",
         "features.json",
         "text_summary.safetensors",
+        "gaussian_process.safetensors",
         "history.parquet",
         "seen_rows.safetensors",
         "tokenizer/tokenizer.json",
@@ -81,7 +82,15 @@ def test_a_damaged_file_is_one_line(predict, tweets, copy, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "model.safetensors", "history.parquet", "text_summary.safetensors", "tokenizer"]
+    "name",
+    [
+        "config.yaml",
+        "model.safetensors",
+        "history.parquet",
+        "text_summary.safetensors",
+        "gaussian_process.safetensors",
+        "tokenizer",
+    ],
 )
 def test_a_missing_file_is_named(predict, tweets, copy, name):
     shutil.rmtree(copy / name) if (copy / name).is_dir() else (copy / name).unlink()

@@ -15,8 +15,10 @@ def test_metrics_of_the_whole_table_are_those_of_training(evaluate, trained, twe
     assert metrics["n"] == trained_metrics["n"]
     assert {name: metrics[name] for name in trained_metrics} == pytest.approx(trained_metrics, rel=1e-5)
     written = json.loads((here / "outputs" / "evaluate" / "metrics.json").read_text())
-    intervals = written.pop("intervals")
+    intervals, past, baselines = (written.pop(name) for name in ("intervals", "with_past", "baselines"))
     assert written == metrics
+    assert 0 < past["n"] <= metrics["n"] and past.keys() == metrics.keys()
+    assert list(baselines) == ["account_mean", "rolling_mean", "constant"]
     assert {"rmsle", "rmse", "mae", "spearman", "crps"} < set(intervals)
     assert all(low <= metrics[name] <= high for name, (low, high) in intervals.items())
     assert list(written)[:3] == ["rmse", "rmse_winsorised", "rmsle"]
@@ -117,13 +119,13 @@ def test_predict_and_evaluate_leave_no_encoded_rows_even_if_they_fail(here, pred
 def test_baselines_are_of_the_rows_that_the_artifact_remembers(sample_table):
     from types import SimpleNamespace
 
-    from behavesim.data.features import Features
     from behavesim.data.history import History
     from behavesim.metrics.baselines import account_mean, constant
     from behavesim.scoring import baselines_of
 
     train, rows = sample_table.all()[:150], sample_table.all()[150:]
-    history = Features.fit(train.chunks).history(train.chunks())
+    told = train.frame("identity", "username", "company", "date", "likes", "media_kind")
+    history = History.of([told.with_columns(numbers=pl.lit([]))])
     found = baselines_of(SimpleNamespace(history=history), rows, history)
     assert list(found) == ["account mean", "rolling mean", "constant"]
     posts, accounts = train.frame("username", "likes"), rows.frame("username")["username"]

@@ -32,7 +32,8 @@ def trained_steps(here, sample_overrides):
         model, bins = build.model(cfg, data)
         before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
         build.trainer(cfg).fit(build.module(cfg, model, data), data)
-        return Artifact(model.eval(), data.encoder, bins, build.plain(cfg), seen_hashes(data.parts)), before
+        seen = seen_hashes(data.parts)
+        return Artifact(model.eval(), data.encoder, bins, build.plain(cfg), seen), before
 
     return run
 

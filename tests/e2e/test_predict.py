@@ -88,7 +88,7 @@ def test_the_artifact_predicts_what_the_trained_model_did(here, sizes, sample_ov
     model, bins = build.model(cfg, data)
     build.trainer(cfg).fit(LikesModule(model, build.module(cfg, model, data).optimizer), data)
     export(cfg, data, model, bins)
-    fresh = Artifact(model.eval(), data.encoder, bins, build.plain(cfg), seen_hashes(data.parts), data.history)
+    fresh = Artifact(model.eval(), data.encoder, bins, build.plain(cfg), seen_hashes(data.parts))
     scored = compose("predict", ["ckpt=exported", f"input={data_path(cfg)}", "output=out.csv"])
     test = data.parts["test"]
     expected = scoring.predict(scored, fresh, test)

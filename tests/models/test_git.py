@@ -56,12 +56,11 @@ def test_rows_do_not_depend_on_their_neighbours(looking_back, model_inputs):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["features", "statistics", "names", "history"])
+@pytest.mark.parametrize("name", ["features", "statistics", "history"])
 def test_all_that_is_told_of_an_account_matters_to_its_own_row(looking_back, model_inputs, name):
-    torch.nn.init.normal_(looking_back.metadata.accounts)
     inputs = model_inputs(TEXTS, history=3)
     told = inputs[name].clone()
-    told[1] = (told[1] + 1) % 3 if name == "names" else told[1] + 1
+    told[1] += 1
     change = (looking_back(**inputs | {name: told}).logits - looking_back(**inputs).logits).abs()
     assert change[0].max() < 1e-5 and change[1].amax(dim=1).min() > 1e-3  # every member of the other row
 
@@ -157,7 +156,7 @@ def test_the_summary_is_the_mean_picture_plus_what_each_member_reads(tiny_model,
     inputs = model_inputs(TEXTS, {0: 1, 1: 5, 2: 2})
     summary = model.hidden(**inputs).summary
     tokens, _ = model.image_tokens(inputs["pixel_values"], inputs["image_slot"], rows=2)
-    numbers = model.metadata(*(inputs[name] for name in ("features", "statistics", "names")))
+    numbers = model.metadata(inputs["features"], inputs["statistics"])
     assert_close(summary, torch.stack([tokens[0].mean(dim=0), tokens[1, :5].mean(dim=0)])[:, None] + numbers)
     assert model.hidden(**model_inputs(TEXTS, features=False)).summary.tolist() == [[[0.0] * 32]] * 2
 
@@ -165,20 +164,17 @@ def test_the_summary_is_the_mean_picture_plus_what_each_member_reads(tiny_model,
 @torch.no_grad()
 def test_the_mean_of_the_members_is_a_prefix_token_behind_the_posts(looking_back, model_inputs):
     inputs = model_inputs(TEXTS, history=3)
-    told = {name: inputs[name] for name in ("features", "statistics", "names", "history", "history_valid")}
+    told = {name: inputs[name] for name in ("features", "statistics", "history", "history_valid")}
     tokens, valid, summary = looking_back.prefix(2, None, None, **told)
     assert_close(tokens[:, :3], looking_back.history(inputs["history"]))
     assert_close(tokens[:, 3], summary.mean(dim=1))
     assert torch.equal(valid, torch.cat([inputs["history_valid"], torch.ones(2, 1).bool()], dim=1))
 
 
-def test_the_penalty_of_the_learned_names_is_part_of_the_training_loss_alone(tiny_model, model_inputs):
+def test_the_training_loss_is_that_of_the_score_where_nothing_is_dropped(tiny_model, model_inputs):
     model, inputs = tiny_model(), model_inputs(TEXTS)
-    torch.nn.init.normal_(model.metadata.accounts)
     targets = Targets(torch.ones(2), torch.zeros(2).long(), torch.tensor([3.0, 40.0]))
-    loss, _ = model.score(inputs, targets)
-    assert model.metadata.penalty() > 1e-3
-    assert_close(model.loss(inputs, targets), loss + model.metadata.penalty())
+    assert_close(model.loss(inputs, targets), model.score(inputs, targets)[0])
 
 
 @torch.no_grad()

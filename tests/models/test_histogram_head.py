@@ -199,8 +199,8 @@ def test_ranks_are_shares_that_grow_with_likes(prior, spread, seed):
 def test_all_mass_is_up_to_likes_beyond_the_last_bin(count):
     head = head_of(count=count)
     found = head.ranks(random_logits(2, count=count), torch.tensor([1.0, 4.0]), torch.tensor([1e12, 1e15]))
-    for shares in found.values():
-        assert_close(shares, torch.ones(2), atol=1e-4, rtol=0)
+    for side in ("below", "up_to"):
+        assert_close(found[side], torch.ones(2), atol=1e-4, rtol=0)
 
 
 def test_ranks_say_at_which_level_a_quantile_lies():
@@ -225,6 +225,23 @@ def test_calibration_moves_coverage_and_stays_with_the_weights():
     assert torch.equal(after["mean"], before["mean"] / 2) and torch.equal(after["logmean"], before["logmean"])
     other.load_state_dict(head.state_dict())
     assert torch.equal(other.estimates(logits, prior)["quantiles"], after["quantiles"])
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1), st.integers(0, 1000))
+def test_a_distribution_keeps_the_trusted_share_of_its_distance_from_the_prior(trust, seed):
+    """All of it moves: quantiles and ranks by as much as the mean, far from the ends of what can be liked."""
+    head, prior = head_of(), priors(5, 7.0)
+    row = torch.from_numpy(np.random.default_rng(seed).normal(size=(5, 2, 40))).float() - head.centres.square()
+    whole = head.estimates(row, prior)
+    head.believe(trust)
+    moved = head.estimates(row, prior)
+    away = torch.log1p(whole["logmean"]) - prior
+    assert_close(torch.log1p(moved["logmean"]), prior + trust * away, atol=1e-3, rtol=0)
+    shift = torch.log1p(moved["quantiles"]) - torch.log1p(whole["quantiles"])
+    assert_close(shift, (trust - 1) * away[:, None].expand_as(shift), atol=1e-3, rtol=0)
+    median = head.ranks(row, prior, moved["median"])
+    assert (median["below"] <= 0.5 + 1e-3).all() and (median["up_to"] >= 0.5 - 1e-3).all()
 
 
 @pytest.mark.parametrize("with_prior", [True, False])

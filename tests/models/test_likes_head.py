@@ -56,7 +56,7 @@ def test_text_is_hidden_from_its_share_of_rows_in_training_alone(tiny_model, hea
 def test_a_fresh_model_learns_what_the_text_says(tiny_model, model_inputs, head, metadata):
     """Without numbers and pictures too, where nothing else could open the gate."""
     model, inputs = tiny_model(head=head, metadata=metadata, fresh=True), model_inputs(TEXTS)
-    inputs |= {name: inputs[name][:1].expand(2, -1) for name in ("features", "statistics", "names")}
+    inputs |= {name: inputs[name][:1].expand(2, -1) for name in ("features", "statistics")}
     targets = Targets(torch.tensor([3.0, 3.0]), torch.zeros(2).long(), torch.tensor([2.0, 500.0]))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(60):

@@ -33,7 +33,7 @@ def test_every_parameter_belongs_to_a_known_part(plain, adapted):
 
 
 @pytest.mark.parametrize(
-    "name", ["metadata.accounts", "history.layers.0.weight", "frame_embedding", "projector.linear.weight"]
+    "name", ["metadata.hidden.weight", "history.layers.0.weight", "frame_embedding", "projector.linear.weight"]
 )
 def test_whatever_feeds_the_language_model_is_the_projector(name):
     assert part_of(name) == "projector"

@@ -17,10 +17,28 @@ def test_scores_are_those_of_the_metrics_with_accounts(evaluation):
 def test_metrics_json_keeps_scores_on_top_and_bounds_below(evaluation):
     metrics = evaluation.metrics()
     bounds = metrics.pop("intervals")
-    assert metrics == evaluation.scores["model"]
+    assert metrics.keys() - evaluation.scores["model"].keys() == {"with_past", "baselines"}
+    assert {name: metrics[name] for name in evaluation.scores["model"]} == evaluation.scores["model"]
     for name, (low, high) in bounds.items():
         assert low <= metrics[name] <= high
     assert {"rmsle", "rmse", "crps", "coverage_80", "spearman"} < set(bounds)
+
+
+def test_rows_with_a_past_are_also_scored_alone(evaluation, make):
+    past = np.flatnonzero(evaluation.known)
+    assert 0 < len(past) < evaluation.frame.height
+    accounts = evaluation.frame["username"].to_numpy()[past]
+    for name, estimates in evaluation.estimates.items():
+        expected = likes_metrics(evaluation.actual[past], estimates.take(past), accounts)
+        assert evaluation.metrics_of(name)["with_past"] == expected
+    for known in (None, np.zeros(300, np.int64)):
+        assert "with_past" not in make(known=known).metrics()
+
+
+def test_baselines_stand_below_the_model(evaluation, make):
+    expected = {"account_mean": evaluation.metrics_of("account mean"), "constant": evaluation.metrics_of("constant")}
+    assert evaluation.metrics()["baselines"] == expected
+    assert make(beside=False).metrics()["baselines"] == {}
 
 
 def test_differences_are_the_models_less_the_baselines_by_account(evaluation):

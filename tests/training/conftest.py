@@ -5,14 +5,14 @@ import torch
 
 from behavesim.data.batch import Batch
 
-VIEWS = 3
+VIEWS = 4
 
 
 @pytest.fixture(scope="session")
 def batch_of(model_inputs):
     """Builder of a `Batch` of texts of these lengths; pictures as {slot: seed}.
 
-    Three views as in training: the second and third hold the numbers of the first plus 10 and 20.
+    Four views as in training: the others hold the numbers of the first plus 10, 20 and 30.
     """
 
     def build(lengths, pictures=None, *, answer=0, history=2):
@@ -25,7 +25,7 @@ def batch_of(model_inputs):
             answer_length=torch.full((len(texts),), answer),
             prior=_views(torch.ones(len(texts))),
             likes=torch.arange(1.0, len(texts) + 1),
-            history_valid=torch.cat([valid, ~valid, torch.zeros_like(valid)], dim=1),
+            history_valid=torch.cat([valid, valid, ~valid, torch.zeros_like(valid)], dim=1),
             **{name: _views(values) for name, values in seen.items()},
             **inputs,
         )

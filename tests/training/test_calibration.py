@@ -12,7 +12,7 @@ from scipy.stats import norm
 from behavesim.models.binning import LikesBins
 from behavesim.models.head import LEVELS
 from behavesim.models.histogram_head import HistogramHead
-from behavesim.training.calibration import FEWEST, calibrate, calibrated_levels, mean_scale
+from behavesim.training.calibration import FEWEST, calibrate, calibrated_levels, mean_scale, trust
 
 OUTER, INNER = LEVELS.index(0.1), LEVELS.index(0.9)
 
@@ -69,32 +69,69 @@ def test_levels_ascend_inside_zero_and_one(places):
     assert (np.diff(levels) >= 0).all() and levels[0] > 0 and levels[-1] < 1
 
 
-def test_few_rows_and_heads_without_places_say_nothing():
-    likes, centres = rows_of(FEWEST)
-    table = table_of(likes, centres, 1.0)
-    assert calibrated_levels(table) is not None
-    assert calibrated_levels({name: values[:-1] for name, values in table.items()}) is None
-    assert calibrated_levels({"mean": likes}) is None
+class Validation:
+    """A trainer whose validation finds `table`, and notes what the head then was trusted with."""
+
+    def __init__(self, table):
+        self.table, self.logger, self.callback_metrics = table, object(), {"val/loss": 1.0}
+        self.seen = []
+
+    def validate(self, module, _data, verbose):
+        self.seen.append((self.logger, module.model.head.trust.item()))
+        module.validation_table = self.table
 
 
-@pytest.mark.parametrize(("rows", "moves"), [(FEWEST, True), (FEWEST - 1, False)])
-def test_a_head_is_read_at_the_levels_of_the_validation(rows, moves):
+def calibrated(table):
+    """The head and the trainer after a calibration by this table."""
     head = HistogramHead(4, LikesBins.fit(np.arange(100), 10))
+    trainer = Validation(table)
+    logger = trainer.logger
+    assert calibrate(trainer, SimpleNamespace(model=SimpleNamespace(head=head), validation_table={}), None)
+    assert trainer.logger is logger and all(seen is None for seen, _ in trainer.seen)  # no score is logged twice
+    return head, trainer
+
+
+def full_table(rows):
     likes, centres = rows_of(rows)
-    table = table_of(likes, centres, 0.5) | {"actual": likes, "mean": likes * 1.25}
-    module = SimpleNamespace(model=SimpleNamespace(head=head), validation_table={})
-    logger, seen = object(), []
+    return table_of(likes, centres, 0.5) | {
+        "actual": likes,
+        "mean": likes * 1.25,
+        "prior": np.zeros(rows),
+        "logmean": np.expm1(2 * np.log1p(likes)),
+    }
 
-    def validate(given, _data, verbose):
-        seen.append(trainer.logger)
-        given.validation_table = table
 
-    trainer = SimpleNamespace(logger=logger, validate=validate, callback_metrics={"val/loss": 1.0})
-    assert calibrate(trainer, module, None) == {"val/loss": 1.0}
-    assert seen == [None] and trainer.logger is logger  # the scores of this epoch are not logged twice
-    expected = calibrated_levels(table) if moves else LEVELS
-    torch.testing.assert_close(head.levels, torch.tensor(np.asarray(expected), dtype=torch.float32))
-    assert head.mean_scale.item() == pytest.approx(0.8 if moves else 1.0)
+def test_a_head_is_set_by_the_validation_rows_and_validated_again_with_the_trust_it_has():
+    table = full_table(FEWEST)
+    head, trainer = calibrated(table)
+    torch.testing.assert_close(head.levels, torch.tensor(calibrated_levels(table)).float())
+    assert head.mean_scale.item() == pytest.approx(0.8) and head.trust.item() == pytest.approx(0.5)
+    assert [seen for _, seen in trainer.seen] == pytest.approx([1.0, 0.5])
+
+
+def test_few_rows_and_heads_without_places_set_nothing():
+    few = full_table(FEWEST - 1)
+    for table in (few, {name: few[name] for name in ("actual", "mean", "logmean")}):
+        head, trainer = calibrated(table)
+        assert len(trainer.seen) == 1 and head.trust.item() == head.mean_scale.item() == 1
+        torch.testing.assert_close(head.levels, torch.tensor(LEVELS))
+
+
+def likes_at(logs):
+    return np.expm1(np.array(logs))
+
+
+@pytest.mark.parametrize(("share", "found"), [(1.0, 1.0), (0.4, 0.4), (0.0, 0.0), (-1.0, 0.0), (3.0, 1.0)])
+def test_deviations_are_trusted_as_far_as_rows_bear_them_out(share, found):
+    prior, away = np.array([3.0, 4.0, 5.0]), np.array([1.0, -0.5, 0.2])
+    table = {"prior": prior, "logmean": likes_at(prior + away), "actual": likes_at(prior + share * away)}
+    assert trust(table) == pytest.approx(found)
+
+
+def test_who_never_deviates_is_trusted():
+    prior = np.array([3.0, 4.0])
+    assert trust({"prior": prior, "logmean": likes_at(prior) * (1 + 0.0), "actual": likes_at([1, 1])}) <= 1
+    assert trust({"prior": np.zeros(2), "logmean": np.zeros(2), "actual": likes_at([1, 1])}) == 1
 
 
 def test_means_are_scaled_by_half_or_twice_at_most():

@@ -44,12 +44,11 @@ WAYS = {
 
 class Rows:
     def __getitems__(self, rows):
-        views = (len(rows), 3)
+        views = (len(rows), 4)
         return Batch(
             rows=torch.tensor(rows),
             features=torch.from_numpy(DRAWN[rows]),
             likes=torch.from_numpy(LIKES[rows]),
-            names=torch.zeros(len(rows), 2, dtype=torch.int64),
             statistics=torch.zeros(*views, 0),
             prior=torch.zeros(views),
             history=torch.zeros(*views, 0, 0),

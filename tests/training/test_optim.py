@@ -77,10 +77,9 @@ def looking_back(tiny_model, data_facts):
     return tiny_model(frames=2, facts=replace(facts, history=(3, facts.history[1])))
 
 
-def test_matrices_decay_and_vectors_scalars_biases_and_learned_names_do_not(looking_back):
+def test_matrices_decay_and_vectors_scalars_and_biases_do_not(looking_back):
     decays = {name: decay for name, (_, decay) in settings_of(looking_back).items()}
-    free = {"metadata.accounts", "metadata.companies", "metadata.hidden.bias", "head.linear.bias", "head.log_sigma"}
-    free |= {"head.gate"}
+    free = {"metadata.hidden.bias", "head.linear.bias", "head.log_sigma", "head.gate"}
     assert free <= decays.keys() and {decays[name] for name in free} == {0.0}
     for name, parameter in looking_back.named_parameters():
         if name not in free and not name.endswith(".bias"):

@@ -1,11 +1,22 @@
-"""Which past a training row is told of."""
+"""What a training row is told of its account."""
 
 import pytest
 import torch
 
-from behavesim.training.module import told
+from behavesim.training.module import Telling
 
 ROWS = 4000
+SOME = Telling(nothing=0.3, others=0.5, mirrored=0.4)
+SHARES = [
+    (0.0, 0.0, 0.0),
+    (0.3, 0.0, 0.0),
+    (0.0, 0.6, 0.0),
+    (0.0, 0.0, 0.4),
+    (0.3, 0.6, 0.4),
+    (0.2, 1.0, 0.4),
+    (0.2, 0.5, 1.0),
+    (1.0, 0.5, 0.5),
+]
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +29,24 @@ def views_of(seen):
     return ((seen.prior[:, 0] - 1) / 10).round().long()
 
 
-@pytest.mark.parametrize(("nothing", "mirrored"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.4), (0.3, 0.4), (1.0, 0.5)])
-def test_rows_look_back_ahead_or_at_nothing_in_the_given_shares(batch, nothing, mirrored):
-    views = views_of(told(batch, nothing, mirrored))
-    shares = torch.bincount(views, minlength=3).double() / ROWS
-    expected = [(1 - nothing) * (1 - mirrored), (1 - nothing) * mirrored, nothing]
+@pytest.mark.parametrize(("nothing", "others", "mirrored"), SHARES)
+def test_rows_see_all_others_or_look_back_or_ahead_or_at_nothing_in_the_given_shares(batch, nothing, others, mirrored):
+    views = views_of(Telling(nothing, others, mirrored).draw(batch))
+    shares = torch.bincount(views, minlength=4).double() / ROWS
+    one_way = (1 - nothing) * (1 - others)
+    expected = [(1 - nothing) * others, one_way * (1 - mirrored), one_way * mirrored, nothing]
     assert shares.tolist() == pytest.approx(expected, abs=0.04)
     assert all(share == 0 for share, wanted in zip(shares, expected, strict=True) if wanted == 0)
 
 
+def test_unless_told_otherwise_rows_look_back(batch):
+    assert views_of(Telling().draw(batch)).unique().tolist() == [1]
+
+
 def test_all_that_is_told_of_a_row_is_of_one_view(batch):
-    seen = told(batch, 0.3, 0.4)
+    seen = SOME.draw(batch)
     views = views_of(seen)
+    assert views.unique().tolist() == [0, 1, 2, 3]
     rows = torch.arange(ROWS)
     for name in ("statistics", "prior", "history", "history_valid"):
         found = getattr(seen, name)
@@ -37,21 +54,18 @@ def test_all_that_is_told_of_a_row_is_of_one_view(batch):
         assert torch.equal(found[:, 0], getattr(batch, name)[rows, views]), name
 
 
-def test_a_row_that_is_told_nothing_has_no_name_and_the_others_keep_theirs(batch):
-    seen = told(batch, 0.3, 0.4)
-    hidden = views_of(seen) == 2
-    assert seen.names[hidden].abs().max() == 0 and batch.names[hidden].max() > 0
-    assert torch.equal(seen.names[~hidden], batch.names[~hidden])
+def test_a_row_is_told_something_else_in_every_epoch(batch):
+    first, second = views_of(SOME.draw(batch)), views_of(SOME.draw(batch))
+    assert (first == second).double().mean() < 0.5
 
 
 def test_what_a_row_shows_itself_stays(batch):
-    seen, untouched = told(batch, 0.5, 0.5), ("rows", "input_ids", "attention_mask", "features", "likes")
+    seen, untouched = SOME.draw(batch), ("rows", "input_ids", "attention_mask", "answer_length", "features", "likes")
     assert all(torch.equal(getattr(seen, name), getattr(batch, name)) for name in untouched)
-    assert batch.names.max() > 0 and batch.prior.shape == (ROWS, 3)  # nor does the batch itself change
+    assert batch.prior.shape == (ROWS, 4)  # nor does the batch itself change
 
 
-def test_validation_is_told_of_the_past_alone(batch):
+def test_a_model_reads_the_first_view(batch):
     inputs = batch.inputs()
     for name in ("statistics", "history", "history_valid"):
         assert torch.equal(inputs[name], getattr(batch, name)[:, 0])
-    assert torch.equal(inputs["names"], batch.names)

@@ -52,8 +52,8 @@ class History:
         return History.of([self.posts, newer.posts])
 
     def without(self, other: "History") -> "History":
-        """The posts that `other` does not have."""
-        return History(self.posts.filter(~pl.col("identity").is_in(other.posts["identity"].implode())), self.mirrored)
+        """The posts that `other` does not have with these likes."""
+        return History(self.posts.join(other.posts, on=["identity", "likes"], how="anti"), self.mirrored)
 
     def mirror(self) -> "History":
         """The same posts with time turned around."""

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from behavesim.data.gp.conditioning import Asked, Known
+from behavesim.data.gp.conditioning import FOREVER, Asked, Known
 from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import MEDIA_KINDS, History
 
@@ -44,14 +44,16 @@ class View:
 
     @cached_property
     def _posts(self) -> Known:
-        newer = self.history.without(self.memory)
-        frame = pl.concat([self.memory.posts, newer.posts])
-        numbers = np.concatenate([part.numbers for part in (self.memory, newer) if len(part)])
+        newer, memory = self.history.without(self.memory), self.memory
+        frame = pl.concat([memory.posts, newer.posts])
+        # Newer likes of a remembered tweet take the place of the old ones once they may be known.
+        replaced = memory.posts["identity"].is_in(newer.posts["identity"].implode()).to_numpy()
         return Known(
-            self.process.points(frame, numbers),
-            self.process.values(np.concatenate([self.memory.logs, newer.logs])),
-            np.concatenate([self.memory.times, newer.times]),
-            np.arange(frame.height) < len(self.memory),
+            self.process.points(frame, np.concatenate([part.numbers for part in (memory, newer) if len(part)])),
+            self.process.values(np.concatenate([memory.logs, newer.logs])),
+            np.concatenate([memory.times, newer.times]),
+            np.arange(frame.height) < len(memory),
+            np.concatenate([np.where(replaced, memory.times, FOREVER), np.full(len(newer), FOREVER)]),
         )
 
     def told(self, frame: pl.DataFrame, numbers: np.ndarray) -> Told:

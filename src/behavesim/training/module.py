@@ -66,8 +66,8 @@ class Telling:
     Args:
         nothing: share of rows that are told nothing, so that one model serves accounts without a past.
         others: share of the rest that are told of all other training posts.
-        mirrored: share of the rest that are told of later posts in the place of earlier ones. Time is turned around for
-            them; they see the account from another side, and the weights less often the same numbers.
+        mirrored: share of what is then left that are told of later posts in the place of earlier ones. Time is turned
+            around for them; they see the account from another side, and the weights less often the same numbers.
     """
 
     nothing: float = 0.0

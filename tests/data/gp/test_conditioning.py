@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from behavesim.data.gp import conditioning
-from behavesim.data.gp.conditioning import Asked, Known, blocks, conditioned
+from behavesim.data.gp.conditioning import FOREVER, Asked, Known, ages, blocks, conditioned
 from behavesim.data.gp.kernel import Points
 
 # Few instants, so that most are shared.
@@ -31,7 +31,7 @@ def case_of(points_of, exactly, kernel_of):
         points = exactly(points_of(len(posts) + len(tweets), seed=seed, companies=1, accounts=3))
         times, standing = np.array([time for time, _ in posts]), np.array([stands for _, stands in posts])
         values = torch.from_numpy(np.random.default_rng(seed).standard_normal(len(posts)))
-        known = Known(points[torch.arange(len(posts))], values, times, standing)
+        known = Known(points[torch.arange(len(posts))], values, times, standing, times * 0 + FOREVER)
         among = np.array([place % len(posts) if own else -1 for place, (_, own) in enumerate(tweets)])
         places = np.where(among < 0, len(posts) + np.arange(len(tweets)), among)
         asked_times = np.where(among < 0, [time for time, _ in tweets], times[among])
@@ -138,7 +138,8 @@ def crowd_of(points_of):
         points = replace(points, account=account * 7 - 5)
         times = random.integers(0, instants, posts + tweets)
         first, last = torch.arange(posts), torch.arange(posts, posts + tweets)
-        known = Known(points[first], torch.zeros(posts).double(), times[:posts], random.random(posts) < 0.5)
+        standing, until = random.random(posts) < 0.5, np.full(posts, FOREVER)
+        known = Known(points[first], torch.zeros(posts).double(), times[:posts], standing, until)
         return known, Asked(points[last], times[posts:])
 
     return crowd
@@ -188,3 +189,16 @@ def test_a_tweet_later_than_posts_of_its_account_looks_at_one_of_them(crowd_of, 
     for tweet, (account, time) in enumerate(zip(asked.points.account.numpy(), asked.times, strict=True)):
         earlier = np.flatnonzero((known.points.account.numpy() == account) & (known.times < time))
         assert not len(earlier) or set(earlier) & set(block_of(found, tweet))
+
+
+@settings(deadline=None)
+@given(CROWDS, st.data())
+def test_tweets_of_one_age_may_know_the_same_posts(crowd_of, crowd, data):
+    known, asked = crowd_of(*crowd)
+    ends = st.lists(st.integers(-1, 6), min_size=len(known.times), max_size=len(known.times))
+    known = replace(known, until=np.array(data.draw(ends)))
+    seen = np.zeros((len(asked.times), len(known.times)), bool)
+    for posts, tweets in ages(known, asked):
+        assert not seen[tweets].any()
+        seen[np.ix_(tweets, posts)] = True
+    np.testing.assert_array_equal(seen, known.until >= asked.times[:, None])

@@ -53,7 +53,8 @@ def test_what_is_read_answers_alike(tmp_path, example, points_of):
     process = example()
     write_process(process, tmp_path / "process.safetensors", training=True)
     read = read_process(tmp_path / "process.safetensors")
-    known = Known(process.inducing, torch.ones(20).double(), np.arange(20), np.arange(20) % 2 == 0)
+    times = np.arange(20)
+    known = Known(process.inducing, torch.ones(20).double(), times, times % 2 == 0, times + 100)
     asked = Asked(process.inducing, np.arange(20) + 1)
     for new in (False, True):
         first, second = process.expect(known, asked, new=new), read.expect(known, asked, new=new)

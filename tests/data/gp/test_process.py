@@ -8,7 +8,7 @@ import torch
 
 from behavesim.data.gp import conditioning
 from behavesim.data.gp import process as module
-from behavesim.data.gp.conditioning import Asked, Known
+from behavesim.data.gp.conditioning import FOREVER, Asked, Known
 from behavesim.data.gp.kernel import Points
 from behavesim.data.gp.process import GaussianProcess, _by_company
 
@@ -17,7 +17,8 @@ ROWS = 120
 
 def standing(process, points, logs):
     """Posts that may be known at any time but their own instant."""
-    return Known(points, process.values(logs), np.arange(len(points)), np.ones(len(points), bool))
+    times = np.arange(len(points))
+    return Known(points, process.values(logs), times, times >= 0, np.full(len(points), FOREVER))
 
 
 def at_other_times(points):
@@ -180,7 +181,7 @@ def test_likes_that_hang_on_nothing_are_told_hardly_worse_than_by_their_mean(poi
         ({"rows": 30}, lambda rows: np.full(rows, 1e9) * (np.arange(rows) % 2)),
         ({"rows": 30, "years": 0.0}, lambda rows: np.r_[1e9, np.zeros(rows - 1)]),
     ],
-    ids=str,
+    ids=range(10),
 )
 def test_tables_that_say_little_give_finite_answers(points_of, shape, likes, new):
     points = points_of(**shape)

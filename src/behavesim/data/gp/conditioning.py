@@ -10,6 +10,7 @@ from behavesim.data.gp.kernel import Kernel, Points
 
 # Posts of a company that are looked at together; of a larger one those that stand near an account in its list.
 LARGEST = 1024
+FOREVER = np.iinfo(np.int64).max  # a time after all
 ROOM = 20_000_000  # numbers that are held at a time where posts are taken out again
 
 
@@ -17,17 +18,18 @@ ROOM = 20_000_000  # numbers that are held at a time where posts are taken out a
 class Known:
     """P labelled posts.
 
-    Those that stand may be known at any time but their own instant; the others only strictly later.
+    Those that stand may be known at any time `until` one, but at their own instant; the others only strictly later.
     """
 
     points: Points
     values: Tensor  # [P] float64, what is known of each beyond what all tweets share
     times: np.ndarray  # [P] int64
     standing: np.ndarray  # [P] bool
+    until: np.ndarray  # [P] int64, the last time of tweets that may know a post
 
     def __getitem__(self, rows: np.ndarray) -> "Known":
         at = torch.from_numpy(rows)
-        return Known(self.points[at], self.values[at], self.times[rows], self.standing[rows])
+        return Known(self.points[at], self.values[at], self.times[rows], self.standing[rows], self.until[rows])
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,16 @@ def conditioned(kernel: Kernel, known: Known, asked: Asked) -> tuple[Tensor, Ten
     """
     order = np.lexsort((known.times, ~known.standing))
     known = known[order]
+    posts, tweets = known.points.double(), asked.points.double()
     identity = torch.eye(len(order), dtype=torch.float64)
-    covariance = kernel.own(known.points, known.points).double() + kernel.noise.double() * identity
+    covariance = kernel.own(posts, posts) + kernel.noise.double() * identity
     inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
     standing = int(known.standing.sum())
     # Posts up to here are known to a tweet.
     ends = torch.from_numpy(standing + np.searchsorted(known.times[standing:], asked.times))
     seen = torch.arange(len(order))[:, None] < ends  # [P, N]
     white = inverse @ known.values  # [P]
-    links = inverse @ kernel.own(known.points, asked.points).double() * seen  # [P, N]
+    links = inverse @ kernel.own(posts, tweets) * seen  # [P, N]
     mean, variance = white @ links, kernel.own_variance.double() - links.square().sum(dim=0)
     first, last = (np.searchsorted(known.times[:standing], asked.times, side) for side in ("left", "right"))
     ties = last - first
@@ -68,6 +71,13 @@ def conditioned(kernel: Kernel, known: Known, asked: Asked) -> tuple[Tensor, Ten
             off, wider = _without(inverse, white, seen[:, at], links[:, at], first[some], last[some])
             mean[at], variance[at] = mean[at] - off, variance[at] + wider
     return mean, variance.clamp(min=0)
+
+
+def ages(known: Known, asked: Asked) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Places of tweets, parted so that no post is known to some of a part alone because of `until`; and its posts."""
+    age = np.searchsorted(np.unique(known.until), asked.times)
+    parts = [np.flatnonzero(age == number) for number in np.unique(age)]
+    return [(np.flatnonzero(known.until >= asked.times[tweets].max()), tweets) for tweets in parts]
 
 
 def _without(

@@ -17,7 +17,7 @@ _KERNEL, _INDUCING, _WITHOUT, _KEY = "kernel.", "inducing.", "without.", "key"
 
 
 def write_process(process: GaussianProcess, file: Path, *, key: str = "", training: bool = False) -> None:
-    """Write all that answers; for training also the weights without each company, which hold for this process alone."""
+    """Write all that answers; for training also the weights without each company."""
     tensors = {_KERNEL + name: tensor for name, tensor in process.kernel.state_dict().items()}
     tensors |= {_INDUCING + field.name: getattr(process.inducing, field.name) for field in fields(Points)}
     tensors |= {"weights": process.weights, "units": torch.tensor([process.centre, process.scale]).double()}

@@ -1,6 +1,7 @@
 """How alike two tweets are: a covariance of what they show, what they say, when and by whom they are posted."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
@@ -45,10 +46,17 @@ class Points:
     def __getitem__(self, rows: Tensor) -> "Points":
         return Points(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
+    def double(self) -> "Points":
+        """In float64, where a covariance does not tell to the last bits of float32 how many others were computed."""
+        return replace(self, shown=self.shown.double(), text=self.text.double(), time=self.time.double())
+
 
 def codes(names: pl.Series) -> np.ndarray:
-    """Numbers of names, [N] int64, equal where names are, within one process."""
-    return names.hash(0).reinterpret(signed=True).to_numpy().copy()
+    """Numbers of names, [N] int64, equal where names are."""
+    found = names.fill_null("")
+    known = {name: blake2b(name.encode(), digest_size=8).digest() for name in found.unique()}
+    numbers = {name: int.from_bytes(digest, "little", signed=True) for name, digest in known.items()}
+    return np.array([numbers[name] for name in found], dtype=np.int64)
 
 
 class _Likeness(NamedTuple):

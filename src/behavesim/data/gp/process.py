@@ -8,12 +8,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from behavesim.data.gp.conditioning import Asked, Known, blocks, conditioned
+from behavesim.data.gp.conditioning import FOREVER, Asked, Known, ages, blocks, conditioned
 from behavesim.data.gp.fitting import fit_kernel
 from behavesim.data.gp.kernel import Kernel, Points
 
 INDUCING = 512  # training rows through which all tweets share something
-# Of the inducing points' own variance: their covariance is rounded to float32, and may be of low rank.
+# Of the inducing points' own variance: their covariance may be of low rank.
 JITTER = 1e-4
 
 
@@ -56,7 +56,8 @@ class GaussianProcess:
 
     def _taught(self, points: Points, values: Tensor, companies: list[Tensor]) -> "GaussianProcess":
         """With weights for the values [N] of training rows."""
-        covariance = self.kernel.shared(self.inducing, self.inducing).double()
+        inducing = self.inducing.double()
+        covariance = self.kernel.shared(inducing, inducing)
         jitter = JITTER * covariance.diagonal().mean()
         lower = torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), dtype=torch.float64))
 
@@ -78,13 +79,12 @@ class GaussianProcess:
     def _evidence(self, points: Points, values: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
         """What rows of one company say of the weights: [m, m] and [m]."""
         precision, weighted = 0.0, 0.0
-        everything = Known(points, values, np.zeros(len(points), np.int64), np.ones(len(points), bool))
+        times = np.zeros(len(points), np.int64)
+        everything = Known(points, values, times, np.ones(len(points), bool), times + FOREVER)
         for rows, _ in blocks(everything, Asked(points, everything.times)):
-            part = points[torch.from_numpy(rows)]
-            own = self.kernel.own(part, part).double() + self.kernel.noise.double() * torch.eye(len(rows))
-            shared = torch.linalg.solve_triangular(
-                lower, self.kernel.shared(self.inducing, part).double(), upper=False
-            ).T  # [N, m]
+            part, inducing = points[torch.from_numpy(rows)].double(), self.inducing.double()
+            own = self.kernel.own(part, part) + self.kernel.noise.double() * torch.eye(len(rows))
+            shared = torch.linalg.solve_triangular(lower, self.kernel.shared(inducing, part), upper=False).T  # [N, m]
             solved = torch.cholesky_solve(shared, torch.linalg.cholesky(own))
             precision = precision + shared.T @ solved
             weighted = weighted + solved.T @ values[torch.from_numpy(rows)]
@@ -125,11 +125,14 @@ class GaussianProcess:
         return Expected(shared + mean, shared, variance)
 
     def _blocks(self, known: Known, asked: Asked) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Those that somebody looks at."""
-        return ((posts, tweets) for posts, tweets in blocks(known, asked) if len(tweets))
+        """Places of posts, and of the tweets that look at them."""
+        for age, tweets in ages(known, asked):
+            for posts, some in blocks(known[age], asked[tweets]):
+                if len(some):
+                    yield age[posts], tweets[some]
 
     def _shared(self, points: Points, weights: Tensor) -> Tensor:
-        return self.kernel.shared(points, self.inducing).double() @ weights
+        return self.kernel.shared(points.double(), self.inducing.double()) @ weights
 
 
 def _by_company(points: Points) -> dict[int, Tensor]:

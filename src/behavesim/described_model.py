@@ -1,0 +1,69 @@
+"""The model that a configuration describes, once tokenizer, features and training rows are known."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from behavesim.data.encode import TweetEncoder
+from behavesim.data.view import STATISTICS
+from behavesim.models import builders
+from behavesim.models.binning import LikesBins
+from behavesim.models.git import GitModel
+from behavesim.models.llm import ids_of
+from behavesim.models.metadata import MetadataShape
+from behavesim.models.text_head import Answering
+
+# An artifact's config names its builder; nothing outside this table is ever called.
+BUILDERS = {
+    "behavesim.models.builders.git_tiny": builders.git_tiny,
+    "behavesim.models.builders.git_hf": builders.git_hf,
+}
+
+
+def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> GitModel:
+    """The model of a configuration's `model` and `task`; `encoder` and `bins` give what the data decides."""
+    node = config["model"]
+    settings = {
+        key: value
+        for key, value in node.items()
+        if key not in ("_target_", "bins", "tokens_per_batch", "rows_per_batch")
+    }
+    return BUILDERS[node["_target_"]](**settings, facts=data_facts(config, encoder, bins))
+
+
+def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> builders.DataFacts:
+    """What tokenizer, features, training rows and stored states of pictures decide about a model."""
+    task, states = config["task"], config.get("image_states")
+    answering = Answering(
+        read=lambda ids: torch.from_numpy(encoder.read_answers(ids)),
+        decode=task["decode"],
+        samples=task["samples"],
+        max_new_tokens=task["answer_tokens"],
+        supervise=task["supervise"],
+        seed=task["sample_seed"],
+        limit=math.expm1(bins.limit) if bins else math.inf,
+    )
+    return builders.DataFacts(
+        bins=bins,
+        vocab_size=len(encoder.tokenizer or ()),
+        metadata=metadata_shape(encoder),
+        history=(encoder.history, encoder.token_width),
+        eos_ids=None if encoder.tokenizer is None else ids_of(encoder.tokenizer.eos_token_id),
+        pad_id=encoder.pad_id,
+        answering=answering,
+        image_states=states and tuple(states),
+    )
+
+
+def metadata_shape(encoder: TweetEncoder) -> MetadataShape:
+    """How many numbers of each kind an encoder tells; none, where nothing was fitted."""
+    if encoder.features is None:
+        return MetadataShape(0, 0, 0)
+    return MetadataShape(encoder.features.count, encoder.width - encoder.features.count, len(STATISTICS))
+
+
+def answer_tokens(config: Mapping[str, Any]) -> int:
+    """Room for a written answer; 0 where the model's head reads likes directly."""
+    return config["task"]["answer_tokens"] if config["model"]["head"] == "text" else 0
