@@ -176,13 +176,23 @@ def test_what_is_remembered_is_known_at_other_times_and_all_else_only_later(proc
         np.testing.assert_allclose([statistics["own"][0], statistics["doubt"][0]], [0, own_variance**0.5], atol=1e-6)
 
 
-def test_a_post_that_is_remembered_counts_once_and_as_it_is_remembered(process):
+def test_a_post_that_is_remembered_counts_once(process):
     memory = history_of([PAST])
-    again = History.of([memory.posts.with_columns(likes=pl.lit(0.0))])
-    once, both = (View(process, history, memory).told(ROW.posts, ROW.numbers) for history in (NOTHING, again))
+    once, both = (View(process, history, memory).told(ROW.posts, ROW.numbers) for history in (NOTHING, memory))
     assert once.statistics.tobytes() == both.statistics.tobytes() and once.prior.tobytes() == both.prior.tobytes()
     twice = View(process, history_of([PAST], first=100), memory).told(ROW.posts, ROW.numbers)
     assert twice.statistics[0, 2] < once.statistics[0, 2]
+
+
+def test_newer_likes_of_a_remembered_post_take_their_place_for_later_tweets_alone(process):
+    memory = history_of([PAST])
+    newer = History.of([memory.posts.with_columns(likes=pl.lit(0.0))])
+    before, after = asked((2, "ann", "acme")), asked((0, "ann", "acme"))
+    for rows, as_if in ((before, (NOTHING, memory)), (after, (newer, NOTHING))):
+        found = View(process, newer, memory).told(rows.posts, rows.numbers)
+        expected = View(process, *as_if).told(rows.posts, rows.numbers)
+        np.testing.assert_allclose(found.prior, expected.prior, rtol=1e-6)
+        np.testing.assert_allclose(found.statistics, expected.statistics, rtol=1e-6, atol=1e-6)
 
 
 def test_posts_of_other_companies_tell_nothing_even_of_the_same_account(process):
