@@ -24,7 +24,7 @@ run() {
 export -f run
 
 {
-  for seed in 0 1 2; do
+  for seed in 0 1 2; do # whole seeds, so that an interrupted study has a table too
     echo "random_$seed random 0 $seed train"
     echo "unseen_time_$seed unseen_time 0 $seed train"
     for fold in 0 1 2 3 4; do
