@@ -240,8 +240,11 @@ def test_a_checkpoint_of_pickled_code_is_refused(here, main, sample_overrides):
     assert not (here / "checkpoints").exists()
 
 
-def test_a_cut_checkpoint_is_one_line(here, main, train_tiny):
+def test_a_cut_checkpoint_is_one_line(here, main, train_tiny, sample_overrides):
     path = here / "outputs" / "a" / "checkpoints" / "last.ckpt"
     train_tiny("run_name=a")
     path.write_bytes(path.read_bytes()[:-5000])
-    refused(main("train", "run_name=a", "logger=none", "ckpt_path=last"), "last.ckpt is damaged or no checkpoint")
+    refused(
+        main("train", *sample_overrides, "run_name=a", "logger=none", "ckpt_path=last"),
+        "last.ckpt is damaged or no checkpoint",
+    )

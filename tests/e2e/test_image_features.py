@@ -109,7 +109,13 @@ def test_features_are_written_once_for_a_tower(here, main, stored, models, caplo
 
 @pytest.mark.parametrize(
     ("name", "frames"),
-    [("git_tiny", 1), ("git_tiny", 2), ("git_hf", 1), pytest.param("git_hf", 2, marks=pytest.mark.slow), ("lora", 2)],
+    [
+        ("git_tiny", 1),
+        pytest.param("git_tiny", 2, marks=pytest.mark.slow),
+        ("git_hf", 1),
+        pytest.param("git_hf", 2, marks=pytest.mark.slow),
+        ("lora", 2),
+    ],
 )
 def test_stored_features_train_what_the_frozen_tower_does(here, stored, models, name, frames):
     data = stored(name)

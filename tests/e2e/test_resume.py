@@ -12,7 +12,10 @@ def last_checkpoint(folder):
     return torch.load(folder / "outputs" / "a" / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-@pytest.mark.parametrize("head", ["histogram", "regression", "text"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("head", ["histogram", *(pytest.param(head, marks=SLOW) for head in ("regression", "text"))])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch, train_tiny, head):
     constant = (*CONSTANT, f"model.head={head}", "task.samples=2")
     for name in ("whole", "halves"):
