@@ -23,7 +23,9 @@ def scores(run: str) -> Scores | None:
 
 
 def cell(values: list[float], digits: int) -> str:
-    """Mean and standard deviation."""
+    """Mean and standard deviation; empty without values."""
+    if not values:
+        return ""
     spread = f" ± {np.std(values, ddof=1):,.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):,.{digits}f}{spread}"
 
@@ -33,7 +35,9 @@ def known_table(split: str) -> None:
     runs = [found for seed in SEEDS if (found := scores(f"{split}_{seed}_train"))]
     print(f"\n{split}, {len(runs)} seeds\n\n| | {' | '.join(METRICS)} |\n|---|" + "---|" * len(METRICS))
     for name in NAMES:
-        cells = [cell([run[name][metric] for run in runs], 0 if metric == "rmse" else 4) for metric in METRICS]
+        # The rolling mean predicts no distribution.
+        values = [[run[name][metric] for run in runs if metric in run[name]] for metric in METRICS]
+        cells = [cell(each, 0 if metric == "rmse" else 4) for metric, each in zip(METRICS, values, strict=True)]
         print(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
 
 
@@ -46,8 +50,7 @@ def company_table() -> None:
         found = [
             _company_row(none, rolling)
             for seed in SEEDS
-            if (none := scores(f"company_{fold}_{seed}_none"))
-            and (rolling := scores(f"company_{fold}_{seed}_rolling"))
+            if (none := scores(f"company_{fold}_{seed}_none")) and (rolling := scores(f"company_{fold}_{seed}_rolling"))
         ]
         if found:
             rows.append(np.mean(found, axis=0))
