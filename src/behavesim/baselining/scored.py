@@ -18,7 +18,7 @@ from behavesim.data.prepared import TweetRows
 from behavesim.log import log, print_table
 from behavesim.machine import versions
 from behavesim.metrics.estimates import LikesEstimates
-from behavesim.reporting.evaluation import MODEL, Evaluation, Forecasts
+from behavesim.reporting.evaluation import MODEL, Evaluation, Forecasts, key_of
 from behavesim.reporting.page import write_report
 from behavesim.reporting.record import COLUMNS
 from behavesim.tracking import training as tracking
@@ -73,7 +73,7 @@ def record(cfg: DictConfig, logger: Logger | None, found: Forecasts, trees: Boos
     }
     metrics = {name: found.metrics_of(name) for name in found.estimates}
     metrics[LIGHTGBM] |= effort
-    results.write_metrics(folder, {_key(name): each for name, each in metrics.items()})
+    results.write_metrics(folder, {key_of(name): each for name, each in metrics.items()})
     full_table(found).write_csv(folder / TABLE)
     prediction_table(found).write_parquet(folder / PREDICTIONS)
     files = [folder / results.METRICS, folder / TABLE]
@@ -84,7 +84,7 @@ def record(cfg: DictConfig, logger: Logger | None, found: Forecasts, trees: Boos
     figure = results.plot(folder, found.actual, found.estimates[shown], title)
     logged = {f"{LIGHTGBM}/{name}": value for name, value in effort.items()}
     for name, scores in found.scores.items():
-        logged |= {f"{'test' if name == MODEL else _key(name)}/{metric}": value for metric, value in scores.items()}
+        logged |= {f"{'test' if name == MODEL else key_of(name)}/{metric}": value for metric, value in scores.items()}
     tags = {} if cfg.ckpt is None else {"artifact": str(Path(cfg.ckpt).absolute())}
     tracking.log_results(logger, metrics=logged, figure=figure, tags=tags, files=files)
     _print(cfg, found, trees, [*files, folder / PREDICTIONS])
@@ -106,7 +106,7 @@ def full_table(found: Forecasts) -> pl.DataFrame:
 def prediction_table(found: Forecasts) -> pl.DataFrame:
     """id, date, username and likes of the test rows, and `<name>_logmean`, `_mean`, `_median` of each name."""
     columns = {
-        f"{_key(name)}_{estimate}": getattr(each, estimate)
+        f"{key_of(name)}_{estimate}": getattr(each, estimate)
         for name, each in found.estimates.items()
         for estimate in ("logmean", "mean", "median")
     }
@@ -129,7 +129,3 @@ def _print(cfg: DictConfig, found: Forecasts, trees: Boosted, files: list[Path])
         log.info("%-11s %s", "report" if path.suffix == ".html" else path.stem, path)
     if cfg.logger.name == "mlflow":
         log.info("tracking    %s (make ui opens it)", cfg.logger.tracking_uri)
-
-
-def _key(name: str) -> str:
-    return name.replace(" ", "_")

@@ -21,6 +21,11 @@ INTERVALS, WITH_PAST, BASELINES = "intervals", "with_past", "baselines"  # keys 
 SAMPLES, FEWEST_SAMPLES, RESAMPLED_ROWS = 2000, 200, 20_000_000
 
 
+def key_of(name: str) -> str:
+    """A name as files and MLflow hold it."""
+    return name.replace(" ", "_")
+
+
 @dataclass(frozen=True, eq=False)
 class Forecasts:
     """Estimates of N tweets whose likes are known. Scores are computed once, when they are first asked for.
@@ -128,7 +133,7 @@ class Evaluation(Forecasts):
 
     def metrics(self) -> dict[str, Any]:
         """Those of the model, see `metrics_of`, and under `BASELINES` those of each other name."""
-        others = {name.replace(" ", "_"): self.metrics_of(name) for name in self.estimates if name != MODEL}
+        others = {key_of(name): self.metrics_of(name) for name in self.estimates if name != MODEL}
         return self.metrics_of(MODEL) | {BASELINES: others}
 
     def _metrics(self, name: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.log import log, print_table
 from behavesim.machine import versions
-from behavesim.reporting.evaluation import MODEL, Evaluation
+from behavesim.reporting.evaluation import MODEL, Evaluation, key_of
 from behavesim.reporting.page import write_report
 from behavesim.tracking import training as tracking
 from behavesim.training.module import estimates_of, failures_of
@@ -54,7 +54,7 @@ def record(cfg: DictConfig, logger: Logger | None, evaluation: Evaluation) -> No
     figure = results.plot(folder, evaluation.actual, evaluation.model, evaluation.title)
     report = write_report(evaluation, folder)
     logged = {
-        f"{'test' if name == MODEL else name.replace(' ', '_')}/{metric}": value
+        f"{'test' if name == MODEL else key_of(name)}/{metric}": value
         for name, metrics in evaluation.scores.items()
         for metric, value in metrics.items()
     }

@@ -1,7 +1,5 @@
 """Tweets drawn at random, kernels with numbers of their own, and processes that need no fit."""
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 import torch
@@ -18,12 +16,6 @@ def drawn(rows, *, seed=0, columns=3, text=2, companies=3, accounts=2, years=3.0
     numbers = [torch.from_numpy(part).float() for part in (*told, random.uniform(0, years, rows))]
     account = company * accounts + random.integers(0, accounts, rows)
     return Points(*numbers, torch.from_numpy(company), torch.from_numpy(account))
-
-
-def exact(points):
-    """The same in float64, in which a comparison tells a mistake from rounding."""
-    parts = {field.name: getattr(points, field.name) for field in fields(Points)}
-    return Points(**{name: part.double() if part.is_floating_point() else part for name, part in parts.items()})
 
 
 def kernel(columns=3, seed=0):
@@ -49,8 +41,8 @@ def points_of():
 
 @pytest.fixture(scope="session")
 def exactly():
-    """See `exact`."""
-    return exact
+    """Points in float64, in which a comparison tells a mistake from rounding."""
+    return Points.double
 
 
 @pytest.fixture(scope="session")
