@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from behavesim.data.encode import TweetEncoder
+from behavesim.data.features import GROUPS
 from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
@@ -166,9 +167,10 @@ def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
     """The encoder of training."""
     task, features = config["task"], fitted.features
     period = (features.first, features.last) if features else (None, None)
+    shows = features.shows if features else GROUPS
     return TweetEncoder(
         tokenizer=fitted.tokenizer,
-        task=BehaviourTask(task["prompt"], *period, task["names"]),
+        task=BehaviourTask(task["prompt"], *period, task["names"], shows),
         features=features,
         max_length=task["max_length"],
         answer_tokens=answer_tokens(config),

@@ -174,6 +174,7 @@ def encoder_settings(cfg: DictConfig) -> EncoderSettings:
         tokenizer=tokenizer,
         vocab_size=_vocab_size(config["model"]) if tokenizer is None else len(tokenizer),
         names=cfg.task.names,
+        shows=tuple(cfg.task.shows),
         history=cfg.task.history,
         history_text=cfg.task.history_text,
         text_summary=cfg.task.text_summary,

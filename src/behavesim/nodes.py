@@ -109,6 +109,7 @@ class Task(Node):
     name: Literal["behaviour"]
     prompt: Literal["ours", "reference"]
     names: bool
+    shows: Annotated[list[Literal["time", "media", "wording"]], Field(min_length=1)]
     max_length: Annotated[int, Field(ge=8)]
     history: Natural
     history_text: bool

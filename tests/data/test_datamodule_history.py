@@ -1,8 +1,11 @@
 """What the rows of each part are told of their accounts, and of their texts."""
 
 import itertools
+from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -25,10 +28,11 @@ SPLIT = SplitSettings("random", 0.2, 0.2, 0)
 def build(sample_table, tmp_path_factory):
     """A module on the sample's rows."""
 
-    def make(history="train", folder=None):
+    def make(history="train", folder=None, **encoding):
         folder = folder or tmp_path_factory.mktemp("encoded")
         options = {"split": SPLIT, "seed": 0, "folder": folder, "history": history}
-        return TweetDataModule(sample_table.labelled(), Blind(), LOADING, ENCODING, **options)
+        told = replace(ENCODING, **encoding)
+        return TweetDataModule(sample_table.labelled(), Blind(), LOADING, told, **options)
 
     return make
 
@@ -77,6 +81,24 @@ def test_without_history_an_encoder_remembers_nothing(build):
     assert data.encoder.history == len(data.history) == len(data.encoder.memory) == 0
     assert all((encoded.statistics[..., 1] == 0).all() for encoded in data.encoded.values())
     assert (data.encoded["train"].prior == data.encoded["train"].prior[:, :1]).all()
+
+
+@pytest.mark.parametrize("shows", [("time", "media", "wording"), ("media", "wording")])
+def test_where_time_is_not_shown_the_date_says_only_what_is_earlier(build, shows):
+    data = build(shows=shows)
+    frame = data.parts["test"].frame()
+    one, other = (
+        data.encoder.encode(frame.with_columns(pl.col("date") + timedelta(days, 4321)), data.views("test"))
+        for days in (1500, 2001)  # later than all posts
+    )
+    assert (one.history_valid == other.history_valid).all() and one.history_valid.any()
+    same = [
+        np.array_equal(one.tokens, other.tokens),
+        np.array_equal(one.features, other.features),
+        np.allclose(one.prior, other.prior, atol=1e-5),
+        np.allclose(one.statistics, other.statistics, atol=1e-5),
+    ]
+    assert same == [("time" not in shows)] * 4
 
 
 @pytest.mark.parametrize("mode", ["none", "train", "rolling"])

@@ -1,5 +1,7 @@
 """From tweets to ids: nothing of a tweet is lost, and the end of a prompt never is."""
 
+from datetime import datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -48,6 +50,23 @@ def test_a_row_is_encoded_alike_alone_and_among_others(frame, encoder_of):
         alone = encoder.encode(frame[row : row + 1])
         assert (alone.text(0) == together.text(row)).all()
         assert alone.likes[0] == together.likes[row] and list(alone.images(0)) == list(together.images(row))
+
+
+@pytest.mark.parametrize(
+    ("names", "shows", "expected"),
+    [
+        (True, ("time", "media", "wording"), "ann of acme, Sat 17h Jul 2020, 2 photo:\n"),
+        (False, ("time",), "Sat 17h Jul 2020:\n"),
+        (True, ("media",), "ann of acme, 2 photo:\n"),
+        (False, ("wording",), ""),
+    ],
+)
+def test_a_prompt_holds_what_is_shown(names, shows, expected):
+    date = datetime(2020, 7, 4, 17, 30)
+    tweet = {"content": "x", "username": "ann", "company": "acme", "media_kind": "photo", "media_count": 2}
+    frame = pl.DataFrame([{**tweet, "date": date}])
+    prompt = BehaviourTask("ours", date, date, names, shows).prompt(next(tweets(frame)))
+    assert (prompt.before, prompt.content, prompt.after) == (expected, "x", "\nlikes:")
 
 
 @settings(deadline=None, max_examples=40)

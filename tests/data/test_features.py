@@ -29,7 +29,7 @@ def fitted(train):
 
 def column(fitted, frame, name):
     """One column of `observed`, back on its own scale."""
-    place = features_module.names(fitted.first, fitted.last).index(name)
+    place = features_module.names(fitted).index(name)
     return fitted.observed(frame)[:, place] * fitted.scale[place] + fitted.mean[place]
 
 
@@ -89,12 +89,34 @@ def test_features_come_back_from_json(train, fitted):
 def test_columns_are_standardised_on_training_rows(train, fitted):
     numbers = fitted.observed(train)
     assert numbers.shape == (train.height, fitted.count)
-    assert len(features_module.names(fitted.first, fitted.last)) == fitted.count
+    assert len(features_module.names(fitted)) == fitted.count
     whole = np.abs(numbers).max(axis=0) < 8  # nothing clipped
     varied = numbers.std(axis=0) > 0
     assert whole.sum() > 25 and varied.sum() > 25
     assert np.abs(numbers[:, whole].mean(axis=0)).max() < 1e-6
     np.testing.assert_allclose(numbers[:, whole & varied].std(axis=0), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("shows", [("time",), ("wording", "media"), ("media",)])
+def test_what_is_not_shown_changes_no_number(train, fitted, shows):
+    some = Features.fit(lambda: [train], shows)
+    other = train.with_columns(
+        **({} if "time" in shows else {"date": pl.col("date").reverse()}),
+        **({} if "wording" in shows else {"content": pl.lit("other words")}),
+        **({} if "media" in shows else {"media_kind": pl.lit("video"), "media_count": pl.lit(9)}),
+    )
+    assert other.select("date", "content", "media_kind").rows() != train.select("date", "content", "media_kind").rows()
+    np.testing.assert_array_equal(some.observed(other), some.observed(train))
+    told = features_module.names(some)
+    assert 0 < len(told) < fitted.count
+    whole = fitted.observed(train)[:, [features_module.names(fitted).index(name) for name in told]]
+    np.testing.assert_array_equal(some.observed(train), whole)
+    assert Features.from_dict(json.loads(json.dumps(some.to_dict()))) == some
+
+
+def test_each_number_belongs_to_one_group(train, fitted):
+    alone = [features_module.names(Features.fit(lambda: [train], [group])) for group in features_module.GROUPS]
+    assert sorted(itertools.chain(*alone)) == sorted(features_module.names(fitted))
 
 
 def test_labels_are_not_read(train, fitted):

@@ -118,6 +118,7 @@ def test_a_bad_table_ends_a_process_with_code_2(fresh, here, table, sizes):
         ("seed=true", ["seed: found True"]),
         ("~seed", ["seed: found nothing"]),
         ("seed=${gone}", ["seed"]),
+        ("task.shows=[time,views]", ["task.shows.1: found 'views'; accepted: 'time', 'media' or 'wording'"]),
         ("seed=[1", ["seed: found '[1'; accepted: a valid integer"]),
     ],
 )

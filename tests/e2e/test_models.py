@@ -122,6 +122,15 @@ def test_every_head_gives_every_estimate(trained_steps, rows, head):
     assert ("failures" in found) == (head == "text")
 
 
+def test_a_model_that_is_shown_no_text_reads_none(trained_steps, rows, changed_rows):
+    unread = ["task.shows=[time,media]", "task.text_summary=0", "task.max_length=8"]
+    blind, _ = trained_steps("model.llm.hidden_size=32", "model.llm.vocab_size=400", *unread)
+    seeing, _ = trained_steps("model.llm.hidden_size=32", "model.llm.vocab_size=400")
+    changed = changed_rows(content=pl.lit("quite other words"))
+    np.testing.assert_array_equal(predicted(blind, changed)["mean"], same_again(blind, rows)["mean"])
+    assert (predicted(seeing, changed)["mean"] != predicted(seeing, rows)["mean"]).any()
+
+
 def test_a_written_answer_never_reads_the_label(trained_steps, tiny_shapes, rows, changed_rows):
     artifact, _ = trained_steps(*tiny_shapes("git_llama2"), "model.head=text")
     fresh = predicted(artifact, rows)

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
-from behavesim.data.features import Features
+from behavesim.data.features import GROUPS, Features
 from behavesim.data.gp.files import fitted_once
 from behavesim.data.gp.kernel import Points
 from behavesim.data.gp.process import GaussianProcess
@@ -47,6 +47,7 @@ class EncoderSettings:
     tokenizer: PreTrainedTokenizerBase | None  # None: one is learned from the training prompts
     vocab_size: int  # of the learned one
     names: bool = False  # whether the prompt holds account and company
+    shows: tuple[str, ...] = GROUPS  # what of the tweet is told as numbers and in words
     history: int = 0  # earlier posts that become tokens
     history_text: bool = False  # whether those tokens hold what the post says
     text_summary: int = 0  # numbers that sum a text up
@@ -93,8 +94,8 @@ class TweetDataModule(lightning.LightningDataModule):
     def encoder(self) -> TweetEncoder:
         """Fitted on the training rows alone."""
         train = self.parts["train"]
-        features = Features.fit(train.chunks)
-        task = BehaviourTask(self.encoding.style, features.first, features.last, self.encoding.names)
+        features = Features.fit(train.chunks, self.encoding.shows)
+        task = BehaviourTask(self.encoding.style, features.first, features.last, self.encoding.names, features.shows)
         tokenizer = self.encoding.tokenizer
         if tokenizer is None:
             some = train[:: 1 + len(train) // TOKENIZER_ROWS]
@@ -126,8 +127,11 @@ class TweetDataModule(lightning.LightningDataModule):
         points = Points.of(posts.posts, posts.numbers, encoder.features.count)
         key = hashlib.blake2b(repr(encoder.facts()).encode(), digest_size=16)
         key.update(posts.posts["identity"].to_numpy().tobytes() + posts.logs.tobytes())
+        drifts = "time" in encoder.features.shows
         process = fitted_once(
-            self.folder / "process.safetensors", key.hexdigest(), lambda: GaussianProcess.fit(points, posts.logs)
+            self.folder / "process.safetensors",
+            key.hexdigest(),
+            lambda: GaussianProcess.fit(points, posts.logs, drifts=drifts),
         )
         return replace(encoder, process=process, memory=posts if self.history_mode != "none" else History.of([]))
 

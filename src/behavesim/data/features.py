@@ -1,6 +1,6 @@
 """A tweet as numbers: time, media, wording."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ import polars as pl
 from behavesim.data.history import MEDIA_KINDS
 
 TWO_PI = 2 * np.pi
+GROUPS = ("time", "media", "wording")  # of columns, see `task.shows`
 
 
 def clamp_dates(dates: pl.Expr | pl.Series, first: datetime, last: datetime) -> pl.Expr | pl.Series:
@@ -18,18 +19,26 @@ def clamp_dates(dates: pl.Expr | pl.Series, first: datetime, last: datetime) -> 
     return dates.clip(first, last)
 
 
-def observed_columns(first: datetime, last: datetime) -> list[pl.Expr]:
+def observed_columns(first: datetime, last: datetime, shows: Collection[str] = GROUPS) -> list[pl.Expr]:
     """What a tweet itself shows, as float expressions over a frame with media columns (`data/tweets.py`).
+
+    Args:
+        first, last: the training period.
+        shows: which of `GROUPS`; their order is the same in any.
 
     `views` of a video is counted after posting: an outcome, absent here.
     """
-    date, text = pl.col("date"), pl.col("content")
+    groups = [("time", _time(first, last)), ("media", _media()), ("wording", _wording()), ("media", _media_kind())]
+    shown = [columns for group, columns in groups if group in shows]
+    return [value.cast(pl.Float64).alias(name) for columns in shown for name, value in columns.items()]
+
+
+def _time(first: datetime, last: datetime) -> dict[str, pl.Expr]:
+    date = pl.col("date")
     hour = (date.dt.hour() + date.dt.minute() / 60) / 24 * TWO_PI
     weekday = (date.dt.weekday() - 1) / 7 * TWO_PI
     season = date.dt.ordinal_day() / 365.25 * TWO_PI
-    years = (clamp_dates(date, first, last) - first).dt.total_seconds() / (365.25 * 86400)
-    length = text.str.len_chars()
-    columns = {
+    return {
         "hour_sin": hour.sin(),
         "hour_cos": hour.cos(),
         "hour_sin2": (2 * hour).sin(),
@@ -39,9 +48,22 @@ def observed_columns(first: datetime, last: datetime) -> list[pl.Expr]:
         "weekend": date.dt.weekday() >= 6,
         "season_sin": season.sin(),
         "season_cos": season.cos(),
-        "trend": years,
-        "media_count": pl.col("media_count"),
-        "duration": pl.col("duration").fill_null(0).log1p(),
+        "trend": (clamp_dates(date, first, last) - first).dt.total_seconds() / (365.25 * 86400),
+    }
+
+
+def _media() -> dict[str, pl.Expr]:
+    return {"media_count": pl.col("media_count"), "duration": pl.col("duration").fill_null(0).log1p()}
+
+
+def _media_kind() -> dict[str, pl.Expr]:
+    return {f"media_{kind}": pl.col("media_kind") == kind for kind in MEDIA_KINDS}
+
+
+def _wording() -> dict[str, pl.Expr]:
+    text = pl.col("content")
+    length = text.str.len_chars()
+    return {
         "length": length.log1p(),
         "words": (text.str.count_matches(r"\S+")).log1p(),
         "links": text.str.count_matches("<hyperlink>", literal=True).log1p(),
@@ -55,8 +77,6 @@ def observed_columns(first: datetime, last: datetime) -> list[pl.Expr]:
         "capitals": text.str.count_matches(r"\p{Lu}") / length.clip(1),
         "beyond_ascii": text.str.count_matches(r"[^\x00-\x7F]") / length.clip(1),
     }
-    columns |= {f"media_{kind}": pl.col("media_kind") == kind for kind in MEDIA_KINDS}
-    return [value.cast(pl.Float64).alias(name) for name, value in columns.items()]
 
 
 @dataclass(frozen=True)
@@ -67,19 +87,21 @@ class Features:
     last: datetime
     mean: tuple[float, ...]  # [F]
     scale: tuple[float, ...]  # [F]
+    shows: tuple[str, ...] = GROUPS
 
     @classmethod
-    def fit(cls, chunks: Callable[[], Iterable[pl.DataFrame]]) -> "Features":
-        """From training rows, read several times in chunks."""
+    def fit(cls, chunks: Callable[[], Iterable[pl.DataFrame]], shows: Collection[str] = GROUPS) -> "Features":
+        """From training rows, read several times in chunks; `shows` says which of `GROUPS` are told."""
         dates = pl.concat([chunk.select(first=pl.col("date").min(), last=pl.col("date").max()) for chunk in chunks()])
         first, last = dates["first"].min(), dates["last"].max()
         moments = Moments()
         for chunk in chunks():
-            moments.add(_raw(chunk, first, last))
+            moments.add(_raw(chunk, first, last, shows))
         scale = moments.deviation()
         # A column that never varied in training says nothing: scale 1 keeps it at its distance from the mean.
         scale[scale < 1e-6] = 1.0
-        return cls(first, last, tuple(moments.mean.tolist()), tuple(scale.tolist()))
+        shown = tuple(group for group in GROUPS if group in shows)
+        return cls(first, last, tuple(moments.mean.tolist()), tuple(scale.tolist()), shown)
 
     @property
     def count(self) -> int:
@@ -88,7 +110,7 @@ class Features:
 
     def observed(self, frame: pl.DataFrame) -> np.ndarray:
         """What tweets show, standardised: [N, F] float64."""
-        standard = (_raw(frame, self.first, self.last) - np.array(self.mean)) / np.array(self.scale)
+        standard = (_raw(frame, self.first, self.last, self.shows) - np.array(self.mean)) / np.array(self.scale)
         # Eight standard deviations: beyond, a number is an oddity of one row, not a signal.
         return standard.clip(-8, 8)
 
@@ -125,10 +147,11 @@ class Moments:
         return np.sqrt(self.squares / self.count)
 
 
-def _raw(frame: pl.DataFrame, first: datetime, last: datetime) -> np.ndarray:
-    return frame.select(observed_columns(first, last)).to_numpy()
+def _raw(frame: pl.DataFrame, first: datetime, last: datetime, shows: Collection[str]) -> np.ndarray:
+    return frame.select(observed_columns(first, last, shows)).to_numpy()
 
 
-def names(first: datetime, last: datetime) -> list[str]:
+def names(features: Features) -> list[str]:
     """Column names in the order of `Features.observed`."""
-    return [expression.meta.output_name() for expression in observed_columns(first, last)]
+    columns = observed_columns(features.first, features.last, features.shows)
+    return [expression.meta.output_name() for expression in columns]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from behavesim.data.features import GROUPS
 from behavesim.data.tweets import Tweet
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -43,24 +44,28 @@ class BehaviourTask:
             prompt holds no year that the model never saw; hour, weekday and month recur and stay as they are.
         names: whether `ours` holds account and company. A small model learns the likes of names by heart and is lost
             where it meets new ones; a pretrained one may know them.
+        shows: whether `ours` holds date and media, see `data/features.py`.
     """
 
     style: Literal["ours", "reference"] = "ours"
     first: datetime | None = None
     last: datetime | None = None
     names: bool = False
+    shows: tuple[str, ...] = GROUPS
 
     def prompt(self, tweet: Tweet) -> Prompt:
         """What the model reads."""
         if self.style == "reference":
             before = REFERENCE_BEFORE.format(username=tweet.username, company=tweet.company)
             return Prompt(before, tweet.content, REFERENCE_AFTER)
-        year = min(max(tweet.date.year, self.first.year), self.last.year)
-        when = f"{WEEKDAYS[tweet.date.weekday()]} {tweet.date.hour}h {MONTHS[tweet.date.month - 1]} {year}"
-        media = MEDIA_WORDS.get(tweet.media_kind, tweet.media_kind)
-        media = f"{tweet.media_count} {media}" if tweet.media_count else media
-        who = f"{tweet.username} of {tweet.company}, " if self.names else ""
-        return Prompt(f"{who}{when}, {media}:\n", tweet.content, "\nlikes:")
+        told = [f"{tweet.username} of {tweet.company}"] if self.names else []
+        told += [self._when(tweet.date)] if "time" in self.shows else []
+        told += [_media(tweet)] if "media" in self.shows else []
+        return Prompt(f"{', '.join(told)}:\n" if told else "", tweet.content, "\nlikes:")
+
+    def _when(self, date: datetime) -> str:
+        year = min(max(date.year, self.first.year), self.last.year)
+        return f"{WEEKDAYS[date.weekday()]} {date.hour}h {MONTHS[date.month - 1]} {year}"
 
     def target(self, likes: float) -> str:
         """What the model should write after the prompt."""
@@ -70,3 +75,8 @@ class BehaviourTask:
         """The likes that an answer begins with; None where it begins with no number."""
         match = NUMBER.match(text)
         return float(match[1]) if match else None
+
+
+def _media(tweet: Tweet) -> str:
+    media = MEDIA_WORDS.get(tweet.media_kind, tweet.media_kind)
+    return f"{tweet.media_count} {media}" if tweet.media_count else media

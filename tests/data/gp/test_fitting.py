@@ -86,3 +86,13 @@ def test_the_column_that_matters_is_found(points_of):
     kernel = fitted(points, np.sin(2 * points.shown[:, 1].numpy()) + levels_of(points.company))
     relevance = kernel.log_relevance.exp()
     assert relevance[1] > 2 * relevance[0] and relevance[1] > 2 * relevance[2]
+
+
+def test_a_kernel_without_drift_never_finds_one(points_of):
+    points = points_of(160, companies=16)
+    values = torch.from_numpy(np.sin(3 * points.time.numpy())).float()
+    drifting, still = (
+        fit_kernel(points, values, list(_by_company(points).values()), drifts=drifts) for drifts in (True, False)
+    )
+    assert drifting.log_amplitudes[:, 1].exp().sum() > 0.01
+    assert (still.log_amplitudes[:, 1].exp() < 1e-11).all()

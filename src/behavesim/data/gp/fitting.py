@@ -15,7 +15,7 @@ RATE = 0.05
 TRUST = 1.5
 
 
-def fit_kernel(points: Points, values: Tensor, companies: Sequence[Tensor]) -> Kernel:
+def fit_kernel(points: Points, values: Tensor, companies: Sequence[Tensor], *, drifts: bool = True) -> Kernel:
     """The kernel under which standardised `values` [N] are likely, as rows of each company know each other.
 
     The marginal likelihood (Rasmussen & Williams 2006, eq. 5.8) of a few companies at a time, by Adam. The same rows
@@ -25,8 +25,9 @@ def fit_kernel(points: Points, values: Tensor, companies: Sequence[Tensor]) -> K
         points: training rows.
         values: standardised log1p likes.
         companies: rows of each.
+        drifts: whether anything drifts in time.
     """
-    kernel = Kernel(points.shown.shape[1])
+    kernel = Kernel(points.shown.shape[1], drifts=drifts)
     start = [weights.detach().clone() for weights in kernel.parameters()]
     optimizer = torch.optim.Adam(kernel.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)

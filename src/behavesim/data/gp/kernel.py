@@ -16,6 +16,7 @@ AMPLITUDES = ((0.1, 0.01, 0.018, 0.002), (0.44, 0.001, 0.017, 0.011), (0.058, 0.
 MEMORIES = (25.0, 10.0, 2.7)  # years in which what a level shares is forgotten
 REACHES = (8.0, 3.6, 7.5)  # distance of what is shown at which likeness ends
 TEXT_REACH = 1.0
+NEVER = 1e-12  # an amplitude that no likelihood moves
 NOISE = 0.07
 YEAR = 365.25 * 86_400_000_000  # microseconds
 EPOCH = 1.45e15  # microseconds since 1970 near which times are counted, so that float32 tells minutes
@@ -76,12 +77,14 @@ class Kernel(nn.Module):
 
     Args:
         columns: of what is shown, F.
+        drifts: whether anything drifts in time.
     """
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, *, drifts: bool = True) -> None:
         super().__init__()
+        amplitudes = [[same, time if drifts else NEVER, *others] for same, time, *others in AMPLITUDES]
         start = {
-            "amplitudes": AMPLITUDES,
+            "amplitudes": amplitudes,
             "memories": MEMORIES,
             "reaches": REACHES,
             "text_reach": [TEXT_REACH],

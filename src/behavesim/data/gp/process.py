@@ -43,12 +43,12 @@ class GaussianProcess:
     without: Mapping[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, points: Points, logs: np.ndarray) -> "GaussianProcess":
-        """Of training rows and their log1p likes [N]."""
+    def fit(cls, points: Points, logs: np.ndarray, *, drifts: bool = True) -> "GaussianProcess":
+        """Of training rows and their log1p likes [N]; `drifts`: whether anything drifts in time."""
         centre, scale = float(logs.mean()), max(float(logs.std()), 1e-3)
         values = torch.from_numpy((logs - centre) / scale)
         companies = list(_by_company(points).values())
-        kernel = fit_kernel(points, values.float(), companies)
+        kernel = fit_kernel(points, values.float(), companies, drifts=drifts)
         chosen = np.random.default_rng(0).permutation(len(points))[:INDUCING]
         inducing = points[torch.from_numpy(np.sort(chosen))]
         process = cls(kernel, centre, scale, inducing, torch.zeros(len(inducing), dtype=torch.float64))
