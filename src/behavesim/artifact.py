@@ -20,7 +20,7 @@ from behavesim.data.features import GROUPS
 from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
-from behavesim.described_model import BUILDERS, answer_tokens, build_model
+from behavesim.described_model import BUILDERS, answer_tokens, build_model, told_posts
 from behavesim.errors import UserError
 from behavesim.fitted_files import ALWAYS, SUMMARY, TOKENIZER, Fitted, read_fitted, write_fitted
 from behavesim.folders import take_place
@@ -175,7 +175,7 @@ def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
         max_length=task["max_length"],
         answer_tokens=answer_tokens(config),
         summary=fitted.summary,
-        history=task["history"] if config["data"].get("history", "none") != "none" else 0,
+        history=told_posts(config),
         history_text=task["history_text"],
         process=fitted.process,
         memory=fitted.history,

@@ -64,6 +64,11 @@ def metadata_shape(encoder: TweetEncoder) -> MetadataShape:
     return MetadataShape(encoder.features.count, encoder.width - encoder.features.count, len(STATISTICS))
 
 
+def told_posts(config: Mapping[str, Any]) -> int:
+    """Earlier posts of the account that become tokens."""
+    return 0 if config["data"].get("history", "none") == "none" else config["task"]["history"]
+
+
 def answer_tokens(config: Mapping[str, Any]) -> int:
     """Room for a written answer; 0 where the model's head reads likes directly."""
     return config["task"]["answer_tokens"] if config["model"]["head"] == "text" else 0

@@ -17,7 +17,7 @@ from behavesim.data.prepared import PreparedTable, TweetRows
 from behavesim.data.sample import ensure_sample
 from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import load_tokenizer
-from behavesim.described_model import answer_tokens
+from behavesim.described_model import answer_tokens, told_posts
 from behavesim.errors import UserError
 from behavesim.log import log
 from behavesim.machine import cores
@@ -69,12 +69,12 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
     """The labelled rows of `cfg.data`, split."""
     data, rows = cfg.data, labelled_rows(cfg)
     reader = picture_reader(cfg, rows.table, image_size(cfg.model))
-    posts = 0 if data.history == "none" else cfg.task.history
+    encoding = encoder_settings(cfg)
     module = TweetDataModule(
         rows,
         reader,
-        loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader, posts),
-        encoder_settings(cfg),
+        loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader, encoding.history),
+        encoding,
         split=split_settings(data),
         seed=cfg.seed,
         folder=encoded_folder(cfg),
@@ -175,7 +175,7 @@ def encoder_settings(cfg: DictConfig) -> EncoderSettings:
         vocab_size=_vocab_size(config["model"]) if tokenizer is None else len(tokenizer),
         names=cfg.task.names,
         shows=tuple(cfg.task.shows),
-        history=cfg.task.history,
+        history=told_posts(config),
         history_text=cfg.task.history_text,
         text_summary=cfg.task.text_summary,
     )

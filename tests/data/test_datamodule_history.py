@@ -19,7 +19,7 @@ from behavesim.data.pictures.readers import Blind
 from behavesim.data.split import SplitSettings
 from behavesim.data.view import TRAINING_VIEWS, View
 
-ENCODING = EncoderSettings("ours", 64, 0, tokenizer=None, vocab_size=400, history=2, text_summary=5)
+ENCODING = EncoderSettings("ours", 64, 0, tokenizer=None, vocab_size=400, text_summary=5)
 LOADING = LoaderSettings(tokens_per_batch=600, num_workers=0, frames=0)
 SPLIT = SplitSettings("random", 0.2, 0.2, 0)
 
@@ -31,7 +31,7 @@ def build(sample_table, tmp_path_factory):
     def make(history="train", folder=None, **encoding):
         folder = folder or tmp_path_factory.mktemp("encoded")
         options = {"split": SPLIT, "seed": 0, "folder": folder, "history": history}
-        told = replace(ENCODING, **encoding)
+        told = replace(ENCODING, history=0 if history == "none" else 2, **encoding)
         return TweetDataModule(sample_table.labelled(), Blind(), LOADING, told, **options)
 
     return make

@@ -110,7 +110,7 @@ def test_posts_of_the_same_instant_look_back_on_neither_each_other_nor_forward(l
 def test_with_no_history_no_label_changes_anything(label_world):
     made = label_world(0, "none")
     assert made.told(10**7 - made.likes) == made.was
-    assert made.data.encoder.history == 0 == len(made.data.history) == len(made.data.encoder.memory)
+    assert len(made.data.history) == len(made.data.encoder.memory) == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -47,10 +47,10 @@ class EncoderSettings:
     tokenizer: PreTrainedTokenizerBase | None  # None: one is learned from the training prompts
     vocab_size: int  # of the learned one
     names: bool = False  # whether the prompt holds account and company
-    shows: tuple[str, ...] = GROUPS  # what of the tweet is told as numbers and in words
     history: int = 0  # earlier posts that become tokens
     history_text: bool = False  # whether those tokens hold what the post says
     text_summary: int = 0  # numbers that sum a text up
+    shows: tuple[str, ...] = GROUPS  # what of the tweet is told as numbers and in words
 
 
 class TweetDataModule(lightning.LightningDataModule):
@@ -107,7 +107,7 @@ class TweetDataModule(lightning.LightningDataModule):
             features,
             self.encoding.max_length,
             self.encoding.answer_tokens,
-            history=self.encoding.history if self.history_mode != "none" else 0,
+            history=self.encoding.history,
             history_text=self.encoding.history_text,
         )
         return self._with_process(self._with_summary(encoder))

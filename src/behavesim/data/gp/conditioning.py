@@ -94,7 +94,7 @@ def _without(
     return (solved * weights).sum(dim=1), (solved * shares).sum(dim=1)
 
 
-def blocks(known: Known, asked: Asked) -> list[tuple[np.ndarray, np.ndarray]]:
+def blocks(known: Known | Asked, asked: Asked) -> list[tuple[np.ndarray, np.ndarray]]:
     """Places of posts of one company and of the tweets that look at them, in blocks of at most `LARGEST` posts."""
     if len(known.times) <= LARGEST:
         return [(np.arange(len(known.times)), np.arange(len(asked.times)))]

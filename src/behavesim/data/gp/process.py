@@ -8,7 +8,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from behavesim.data.gp.conditioning import FOREVER, Asked, Known, ages, blocks, conditioned
+from behavesim.data.gp.conditioning import Asked, Known, ages, blocks, conditioned
 from behavesim.data.gp.fitting import fit_kernel
 from behavesim.data.gp.kernel import Kernel, Points
 
@@ -79,9 +79,8 @@ class GaussianProcess:
     def _evidence(self, points: Points, values: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
         """What rows of one company say of the weights: [m, m] and [m]."""
         precision, weighted = 0.0, 0.0
-        times = np.zeros(len(points), np.int64)
-        everything = Known(points, values, times, np.ones(len(points), bool), times + FOREVER)
-        for rows, _ in blocks(everything, Asked(points, everything.times)):
+        company = Asked(points, np.zeros(len(points), np.int64))
+        for rows, _ in blocks(company, company):
             part, inducing = points[torch.from_numpy(rows)].double(), self.inducing.double()
             own = self.kernel.own(part, part) + self.kernel.noise.double() * torch.eye(len(rows))
             shared = torch.linalg.solve_triangular(lower, self.kernel.shared(inducing, part), upper=False).T  # [N, m]
