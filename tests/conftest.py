@@ -139,7 +139,7 @@ def tiny_model(plain_settings):
             return model.eval()
         if pieces.get("head") != "text":
             torch.nn.init.normal_(model.head.linear.weight)
-            torch.nn.init.normal_(model.head.gate)
+            torch.nn.init.normal_(model.head.gate.weight)
         if model.frame_embedding is not None:
             torch.nn.init.normal_(model.frame_embedding)
         return model.eval()

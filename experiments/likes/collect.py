@@ -41,40 +41,43 @@ def known_table(split: str) -> None:
         print(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
 
 
-def company_table() -> None:
+def company_tables() -> None:
     """Folds of companies: without a past against the constant, with one against the rolling mean."""
-    print("\n| fold | none: constant | model | less | spearman | rolling: rolling mean | model | less |")
-    print("|---|" + "---|" * 7)
-    rows = []
-    for fold in FOLDS:
-        found = [
-            _company_row(none, rolling)
-            for seed in SEEDS
-            if (none := scores(f"company_{fold}_{seed}_none")) and (rolling := scores(f"company_{fold}_{seed}_rolling"))
-        ]
-        if found:
-            rows.append(np.mean(found, axis=0))
-            _print_company(str(fold), rows[-1], np.array(found))
-    if rows:
-        _print_company("mean", np.mean(rows, axis=0), np.array(rows)[:1])
+    for mode, reference, rows in (("none", "constant", "all rows"), ("rolling", ROLLING, "rows with an earlier post")):
+        print(f"\nunseen_company, {mode}, {rows}\n")
+        print(
+            f"| fold | rmsle: {reference.replace('_', ' ')} | model | less | spearman | rmse: constant | account mean "
+            "| rolling mean | model | coverage_80 |\n|---|" + "---|" * 9
+        )
+        folds = np.array([[_company_row(mode, reference, fold, seed) for fold in FOLDS] for seed in SEEDS])
+        for fold in FOLDS:
+            _print_company(str(fold), folds[:, fold])
+        # The mean over folds of each seed: its spread is that of the whole study.
+        _print_company("mean", folds.mean(axis=1))
 
 
-def _company_row(none: Scores, rolling: Scores) -> list[float]:
-    constant, alone = none["constant"]["rmsle"], none["model"]["rmsle"]
-    mean, model = (rolling[name]["with_past"]["rmsle"] for name in (ROLLING, "model"))
-    return [constant, alone, 1 - alone / constant, none["model"]["spearman"], mean, model, 1 - model / mean]
+def _company_row(mode: str, reference: str, fold: int, seed: int) -> list[float]:
+    """Columns of the table; nan for a run that is not there."""
+    found = scores(f"company_{fold}_{seed}_{mode}")
+    if found is None:
+        return [np.nan] * 9
+    of = {name: each["with_past"] if mode == "rolling" else each for name, each in found.items()}
+    theirs, ours = of[reference]["rmsle"], of["model"]["rmsle"]
+    errors = [of[name]["rmse"] for name in ("constant", "account_mean", ROLLING, "model")]
+    model = of["model"]
+    return [theirs, ours, 100 * (1 - ours / theirs), model["spearman"], *errors, 100 * model["coverage_80"]]
 
 
-def _print_company(label: str, row: np.ndarray, seeds: np.ndarray) -> None:
-    spread = seeds.std(axis=0, ddof=1) if len(seeds) > 1 else np.zeros(len(row))
-    cells = [f"{100 * value:.1f} %" if place in (2, 6) else f"{value:.3f}" for place, value in enumerate(row)]
-    for place in (1, 5):
-        if spread[place]:
-            cells[place] += f" ± {spread[place]:.3f}"
-    print(f"| {label} | {' | '.join(cells)} |")
+def _print_company(label: str, seeds: np.ndarray) -> None:
+    """Means and standard deviations over the seeds [S, columns] that are there."""
+    there = seeds[~np.isnan(seeds).any(axis=1)]
+    if len(there):
+        digits = (3, 3, 1, 3, 0, 0, 0, 0, 0)
+        cells = [cell(list(column), places) for column, places in zip(there.T, digits, strict=True)]
+        print(f"| {label} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
     for split in ("random", "unseen_time"):
         known_table(split)
-    company_table()
+    company_tables()

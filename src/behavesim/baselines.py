@@ -15,7 +15,7 @@ def baselines(cfg: "DictConfig") -> dict[str, dict[str, float]]:
     check_libraries()
     from behavesim import build, inputs, results, scoring
     from behavesim.baselining.compared import artifact_of
-    from behavesim.baselining.forecasts import forecasts, history_of
+    from behavesim.baselining.forecasts import forecasts, history_of_test_rows
     from behavesim.baselining.scored import forecasts_of, record
     from behavesim.data.prepared import split_of
     from behavesim.log import quiet_libraries
@@ -29,7 +29,7 @@ def baselines(cfg: "DictConfig") -> dict[str, dict[str, float]]:
     logger = build.logger(cfg, kind=BASELINES)
     with results.failure_marked(logger):
         predictions = scoring.predict(cfg, artifact, parts["test"]) if artifact else None
-        trees, history = boosted(parts, cfg.lightgbm, cfg.seed), history_of(cfg, rows, parts)
+        trees, history = boosted(parts, cfg.lightgbm, cfg.seed), history_of_test_rows(cfg, rows, parts)
         found = forecasts_of(cfg, parts["test"], predictions, forecasts(parts, trees, history), history)
         record(cfg, logger, found, trees)
     return found.scores

@@ -9,7 +9,8 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase
 
-from behavesim.data.datamodule import EncoderSettings, TweetDataModule
+from behavesim.data.datamodule import TweetDataModule
+from behavesim.data.encoder_fit import EncoderSettings
 from behavesim.data.loader import LoaderSettings
 from behavesim.data.pictures.features import FeatureStore
 from behavesim.data.pictures.readers import Blind, PictureReader, StoredFeatures, StoredPictures

@@ -24,6 +24,7 @@ from behavesim.metrics.plots import predicted_against_actual
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.processes.ranks import is_main
+from behavesim.reporting.evaluation import key_of
 from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
 from behavesim.tracking.exported import HELD_OUT
@@ -88,7 +89,8 @@ def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Score
         "constant": baselines.constant(data.train_likes, test.height),
     }
     found: dict[str, dict[str, float]] = {
-        name: likes_metrics(table["actual"], estimate) for name, estimate in estimates.items()
+        name: likes_metrics(table["actual"], estimate, test["username"].to_numpy())
+        for name, estimate in estimates.items()
     }
     found["model"] |= failures_of(table)
     if cfg.data.sample is not None:
@@ -112,12 +114,13 @@ def record(
     table = module.test_table
     figure = plot(folder, table["actual"], estimates_of(table), f"{cfg.run_name}: test")
     final = {
-        f"{name.replace(' ', '_')}/{metric}": value
+        f"{key_of(name)}/{metric}": value
         for name, metrics in found.items()
         if name != "model"
         for metric, value in metrics.items()
         if metric in COLUMNS
     }
+    final["test/spearman_within"] = found["model"]["spearman_within"]  # the module that logs the others knows no names
     final[runs.OBJECTIVE] = objective
     sweep.write_objective(folder, cfg.optimized_metric, objective)
     tags = {"artifact": str(Path(cfg.export_dir).absolute()), HELD_OUT: data.held_out}

@@ -182,7 +182,9 @@ def unseen_rows(rows: TweetRows, artifact: Artifact, source: Path) -> TweetRows:
 def baselines_of(artifact: Artifact, rows: TweetRows, history: History) -> dict[str, LikesEstimates]:
     """What baselines say of some rows, from the training rows that the artifact remembers; empty where it has none.
 
-    The rolling mean looks back on `history`, as the model does.
+    Of an artifact that remembers no posts not even the constant can be had: its bins and process tell the mean of log1p
+    likes, but neither the mean nor the median of likes. The rolling mean looks back on `history`, as the model does;
+    the others know training rows alone, whatever newer posts the model is told.
     """
     posts = artifact.history.posts
     if posts.is_empty():

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from omegaconf import OmegaConf
 
-from behavesim.baselining.forecasts import forecasts, history_of
+from behavesim.baselining.forecasts import forecasts, history_of_test_rows
 from behavesim.data.history import History
 from behavesim.metrics.baselines import RECENT
 
@@ -48,7 +48,7 @@ def test_the_history_says_which_tweets_count(sample_table):
     trees = SimpleNamespace(estimates=None)
     found, looked_back = {}, {}
     for mode in ("none", "train", "rolling"):
-        looked_back[mode] = history_of(OmegaConf.create({"data": {"history": mode}}), rows, parts)
+        looked_back[mode] = history_of_test_rows(OmegaConf.create({"data": {"history": mode}}), rows, parts)
         estimates = forecasts(parts, trees, looked_back[mode])
         found[mode] = estimates["rolling mean"].logmean
     assert {mode: len(history) for mode, history in looked_back.items()} == {

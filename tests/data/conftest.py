@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from behavesim.data.batch import VIEWED
-from behavesim.data.datamodule import EncoderSettings, TweetDataModule
+from behavesim.data.datamodule import TweetDataModule
+from behavesim.data.encoder_fit import EncoderSettings
 from behavesim.data.gp.kernel import Points
 from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.loader import LoaderSettings

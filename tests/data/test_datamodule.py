@@ -10,9 +10,10 @@ import torch
 from omegaconf import OmegaConf
 
 from behavesim.cli import CONF
-from behavesim.data import datamodule, prepared
+from behavesim.data import encoder_fit, prepared
 from behavesim.data.batch import NUMBERS
-from behavesim.data.datamodule import EncoderSettings, TweetDataModule
+from behavesim.data.datamodule import TweetDataModule
+from behavesim.data.encoder_fit import EncoderSettings
 from behavesim.data.features import Features
 from behavesim.data.loader import LoaderSettings, tweet_loader
 from behavesim.data.output import write_table
@@ -178,8 +179,8 @@ def test_a_tokenizer_is_learned_from_so_many_rows_at_most(build, data, monkeypat
         seen.extend(texts)
         return data.encoder.tokenizer
 
-    monkeypatch.setattr(datamodule, "TOKENIZER_ROWS", 20)
-    monkeypatch.setattr(datamodule, "train_tokenizer", learned)
+    monkeypatch.setattr(encoder_fit, "TOKENIZER_ROWS", 20)
+    monkeypatch.setattr(encoder_fit, "train_tokenizer", learned)
     other = build()
     assert other.encoder.tokenizer is data.encoder.tokenizer
     every = [other.encoder.task.prompt(tweet).text for tweet in tweets(other.parts["train"].frame())]

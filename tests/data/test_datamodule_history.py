@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from behavesim.data.batch import NUMBERS
-from behavesim.data.datamodule import EncoderSettings, TweetDataModule
+from behavesim.data.datamodule import TweetDataModule
+from behavesim.data.encoder_fit import EncoderSettings
 from behavesim.data.gp.kernel import Points
 from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import History
@@ -57,7 +58,8 @@ def test_rows_look_back_on_what_the_mode_says(build, sample_table, part, mode):
     data = build(history=mode)
     encoder, encoded, frame = data.encoder, data.encoded[part], data.parts[part].frame()
     training = encoder.posts([data.parts["train"].frame()])
-    everything = encoder.posts([sample_table.labelled().frame()])
+    everything = [sample_table.labelled()] if part == "test" else [data.parts[name] for name in ("train", "validation")]
+    everything = encoder.posts([rows.frame() for rows in everything])
     views = views_of(encoder, training, everything, part, mode)
     expected = encoder.encode(frame, views)
     for name in NUMBERS:
@@ -65,6 +67,29 @@ def test_rows_look_back_on_what_the_mode_says(build, sample_table, part, mode):
     assert encoded.history_valid.shape == (len(frame), len(views), 0 if mode == "none" else 2)
     kept = [] if mode == "none" else training.posts["identity"].to_list()
     assert data.history.posts["identity"].to_list() == encoder.memory.posts["identity"].to_list() == kept
+
+
+@pytest.mark.parametrize("mode", ["none", "train", "rolling"])
+def test_validation_rows_can_be_told_in_every_mode(build, mode):
+    """What a calibration asks for: from nothing, of strangers, to all earlier posts; never of test rows."""
+    data = build(history=mode)
+    assert data.other_modes == (
+        [] if mode == "none" else [other for other in ("none", "train", "rolling") if other != mode]
+    )
+    encoder, frame = data.encoder, data.parts["validation"].frame()
+    posts = {"train": [data.parts["train"].frame()]} | {
+        "rolling": [data.parts[part].frame() for part in ("train", "validation")]
+    }
+    for other in data.other_modes:
+        nothing = View(encoder.process, NOTHING, NOTHING, new=True)
+        view = nothing if other == "none" else encoder.view(encoder.posts(posts[other]))
+        expected, rows = encoder.encode(frame, [view]), []
+        for batch in data.validation_told(other):
+            rows += batch.rows.tolist()
+            for name in NUMBERS:
+                found, wanted = getattr(batch, name).numpy(), getattr(expected, name)[batch.rows.numpy()]
+                np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6, err_msg=name)
+        assert sorted(rows) == list(range(len(frame)))
 
 
 def test_the_views_of_training_rows_differ(build):

@@ -69,7 +69,8 @@ def test_table_scores_and_predictions_agree(baselines, left, here, capsys):
         assert again["rmsle"] == pytest.approx(scores[name]["rmsle"])
         assert f"{scores[name]['rmsle']:.4f}" in out and f"{low:.3f} to {high:.3f}" in out
     assert written["lightgbm"]["seconds_to_train"] > 0
-    assert "rmse_winsorised_low" in table.columns and not (here / "outputs" / "a" / "report.html").exists()
+    assert {"rmse_winsorised_low", "medae_low", "spearman_within_high", "top_1_share_high"} < set(table.columns)
+    assert not [name for name in ("report.html", "breakdown.csv") if (here / "outputs" / "a" / name).exists()]
 
 
 def test_rows_are_the_test_rows_of_training(baselines, left, trained):
@@ -114,6 +115,16 @@ def test_a_model_stands_first_and_has_a_report(baselines, left, trained, here):
     assert "model_logmean" in left().columns
     page = (here / "outputs" / "a" / "report.html").read_text()
     assert all(name in page for name in NAMES) and str(trained.artifact) in page
+    assert "python -m behavesim.baselines" not in page  # nothing is missing
+    groups = pl.read_csv(here / "outputs" / "a" / "breakdown.csv")
+    assert groups.filter(kind="company")["n"].sum() == scores["model"]["n"]
+
+
+def test_a_model_without_posts_has_its_baselines_here(baselines, train_tiny, here):
+    train_tiny("data.history=none", "run_name=blind")
+    scores = baselines(f"ckpt={here / 'checkpoints' / 'blind'}")
+    assert list(scores) == ["model", *NAMES]
+    assert set(NAMES) <= set(pl.read_csv(here / "outputs" / "a" / "baselines.csv")["baseline"])
 
 
 def test_a_model_of_another_split_is_refused(baselines, trained, here):

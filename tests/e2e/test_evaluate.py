@@ -13,13 +13,14 @@ def test_metrics_of_the_whole_table_are_those_of_training(evaluate, trained, twe
     with caplog.at_level("INFO", logger="behavesim"):
         metrics = evaluate(tweets)
     assert metrics["n"] == trained_metrics["n"]
+    assert metrics.keys() == trained_metrics.keys() >= {"spearman_within"}
     assert {name: metrics[name] for name in trained_metrics} == pytest.approx(trained_metrics, rel=1e-5)
     written = json.loads((here / "outputs" / "evaluate" / "metrics.json").read_text())
     intervals, past, baselines = (written.pop(name) for name in ("intervals", "with_past", "baselines"))
     assert written == metrics
+    assert past.pop("intervals").keys() == intervals.keys() == metrics.keys() - {"distinct", "n"}
     assert 0 < past["n"] <= metrics["n"] and past.keys() == metrics.keys()
     assert list(baselines) == ["account_mean", "rolling_mean", "constant"]
-    assert {"rmsle", "rmse", "mae", "spearman", "crps"} < set(intervals)
     assert all(low <= metrics[name] <= high for name, (low, high) in intervals.items())
     assert list(written)[:3] == ["rmse", "rmse_winsorised", "rmsle"]
     [line] = [message for message in caplog.messages if message.startswith("left out")]
@@ -43,7 +44,43 @@ def test_the_report_stands_beside_the_scores(evaluate, tweets, here, trained):
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert str(trained.artifact) in page
-    assert "known tweets" in page
+    assert "earlier known tweets" in page
+    assert f"python -m behavesim.baselines data.path=… ckpt={trained.artifact}" in page
+    assert "training tweets of the account alone" in page
+    assert "data.history=train" in page
+
+
+def test_groups_are_written_whole(evaluate, tweets, here):
+    companies = [f"company {number % 40}" for number in range(tweets.height)]
+    metrics = evaluate(tweets.with_columns(pl.Series("inferred company", companies)))
+    found = pl.read_csv(here / "outputs" / "evaluate" / "breakdown.csv")
+    assert found.columns[:4] == ["kind", "group", "n", "rmsle"]
+    assert set(found["kind"]) == {"company", "earlier known tweets"}
+    for (_,), groups in found.group_by("kind"):
+        assert groups["n"].sum() == metrics["n"]
+        assert (groups["n"] * groups["rmsle"] ** 2).sum() == pytest.approx(metrics["n"] * metrics["rmsle"] ** 2)
+    assert found.filter(kind="company").height > 20  # more than the page shows
+
+
+def test_answers_without_a_number_have_an_interval(evaluate, tweets, train_tiny, here):
+    train_tiny("model.head=text", "task.samples=2", "run_name=writes")
+    metrics = evaluate(tweets, f"ckpt={here / 'checkpoints' / 'writes'}")
+    written = json.loads((here / "outputs" / "evaluate" / "metrics.json").read_text())
+    low, high = written["intervals"]["parse_failures"]
+    assert 0 <= low <= metrics["parse_failures"] == written["parse_failures"] <= high <= 1
+    assert "parse_failures" in written["with_past"]["intervals"]
+    assert "parse_failures" not in written["baselines"]["constant"]
+
+
+def test_an_artifact_without_posts_says_where_baselines_are(evaluate, tweets, train_tiny, here):
+    train_tiny("data.history=none", "run_name=blind")
+    evaluate(tweets, f"ckpt={here / 'checkpoints' / 'blind'}")
+    page = (here / "outputs" / "evaluate" / "report.html").read_text()
+    assert "not even the constant" in page
+    assert f"python -m behavesim.baselines data.path=… ckpt={here / 'checkpoints' / 'blind'}" in page
+    assert json.loads((here / "outputs" / "evaluate" / "metrics.json").read_text())["baselines"] == {}
+    groups = pl.read_csv(here / "outputs" / "evaluate" / "breakdown.csv")
+    assert set(groups["kind"]) == {"company"}  # how much was known of an account is not known
 
 
 def test_an_evaluation_is_a_run_of_its_own_kind(evaluate, tweets, here, client, database, runs_named, trained):
@@ -56,7 +93,8 @@ def test_an_evaluation_is_a_run_of_its_own_kind(evaluate, tweets, here, client, 
     assert run.data.metrics["test/rmsle"] == pytest.approx(metrics["rmsle"])
     assert run.data.metrics["test/crps_log"] == pytest.approx(metrics["crps_log"])
     files = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {"report.html", "metrics.json", "predicted_against_actual.png", "config.yaml"} <= files
+    expected = {"report.html", "metrics.json", "breakdown.csv", "predicted_against_actual.png", "config.yaml"}
+    assert expected <= files
 
 
 def test_an_evaluation_that_fails_is_marked(evaluate, tweets, database, runs_named, monkeypatch):

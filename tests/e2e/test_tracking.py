@@ -69,7 +69,7 @@ def test_metrics_are_there_per_step_and_per_epoch(client, tracked):
 
 def test_final_metrics_and_baselines_are_there(tracked):
     metrics = tracked[0].data.metrics
-    assert {f"test/{name}" for name in ("rmse", "rmsle", "mae", "spearman")} <= set(metrics)
+    assert {f"test/{name}" for name in ("rmse", "rmsle", "mae", "spearman", "spearman_within")} <= set(metrics)
     assert metrics["account_mean/rmsle"] > 0
     assert metrics["constant/rmsle"] > 0
     assert metrics["noise_floor/rmsle"] > 0

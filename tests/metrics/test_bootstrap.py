@@ -2,12 +2,19 @@ import numpy as np
 import pytest
 
 from behavesim.metrics import bootstrap
-from behavesim.metrics.bootstrap import METRICS, confidence_interval, paired_bootstrap
+from behavesim.metrics.bootstrap import METRICS, WITHIN, confidence_interval, mean_interval, paired_bootstrap
 from behavesim.metrics.estimates import LEVELS, LikesEstimates
 from behavesim.metrics.likes import likes_metrics
 
 SPREAD = np.linspace(-1, 1, len(LEVELS))
-HIGHER = ("spearman", "r2", "r2_log", "coverage_80")
+HIGHER = ("spearman", WITHIN, "r2", "r2_log", "coverage_80")
+BETTER = [metric for metric in METRICS if metric != "top_1_share"]  # which no model has better than another
+ACCOUNTS = np.arange(400) % 40
+
+
+def clusters_of(metric):
+    """One score is of accounts, and has no other clusters."""
+    return {"clusters": ACCOUNTS} if metric == WITHIN else {}
 
 
 def world(noise_a, noise_b, n=400):
@@ -21,12 +28,12 @@ def world(noise_a, noise_b, n=400):
     return np.exp(level), *guesses
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", BETTER)
 def test_clear_gap_excludes_zero(metric):
     actual, worse, better = world(1.0, 0.3)
-    result = paired_bootstrap(actual, worse, better, metric=metric, samples=500)
+    result = paired_bootstrap(actual, worse, better, metric=metric, samples=500, **clusters_of(metric))
     sign = -1 if metric in HIGHER else 1
-    expected = likes_metrics(actual, worse)[metric] - likes_metrics(actual, better)[metric]
+    expected = likes_metrics(actual, worse, ACCOUNTS)[metric] - likes_metrics(actual, better, ACCOUNTS)[metric]
     assert result.difference == pytest.approx(expected)
     assert result.low <= result.difference <= result.high
     assert result.low * sign > 0
@@ -37,7 +44,7 @@ def test_clear_gap_excludes_zero(metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_equally_good_models_cover_zero(metric):
     actual, a, b = world(0.5, 0.5)
-    result = paired_bootstrap(actual, a, b, metric=metric, samples=500)
+    result = paired_bootstrap(actual, a, b, metric=metric, samples=500, **clusters_of(metric))
     assert result.low < 0 < result.high
     assert result.p_value > 0.05
 
@@ -45,7 +52,7 @@ def test_equally_good_models_cover_zero(metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_model_against_itself(metric):
     actual, a, _ = world(0.5, 0.5)
-    result = paired_bootstrap(actual, a, a, metric=metric, samples=100)
+    result = paired_bootstrap(actual, a, a, metric=metric, samples=100, **clusters_of(metric))
     assert (result.difference, result.low, result.high, result.p_value) == (0, 0, 0, 1)
 
 
@@ -83,7 +90,41 @@ def test_counts_of_accounts_are_the_rows_that_they_stand_for(metric):
         cut = np.quantile(actual, 0.99)
         guess = LikesEstimates.point(guess.mean.clip(max=cut))
         actual, metric = actual.clip(max=cut), "rmse"
-    assert got == pytest.approx(likes_metrics(actual[rows], guess.take(rows))[metric])
+    assert got == pytest.approx(likes_metrics(actual[rows], guess.take(rows), cluster[rows])[metric])
+
+
+def test_the_worst_hundredth_and_the_median_of_many_rows():
+    actual, guess, _ = world(0.5, 0.5)
+    cluster = np.arange(400) % 7
+    for counts in ([1, 2, 0, 0, 3, 1, 0], [0, 0, 1, 1, 0, 0, 5]):  # several rows are the worst; odd and even numbers
+        rows = np.repeat(np.arange(400), np.array(counts)[cluster])
+        expected = likes_metrics(actual[rows], guess.take(rows))
+        for metric in ("medae", "top_1_share"):
+            got = bootstrap._statistic(actual, guess, metric, cluster)(np.array([counts], dtype=float))[0]
+            assert got == pytest.approx(expected[metric])
+
+
+def test_accounts_of_few_tweets_or_of_equal_likes_do_not_count_within():
+    few, equal, other = np.zeros(4, int), np.ones(9, int), np.full(9, 2)
+    cluster = np.concatenate([few, equal, other])
+    actual = np.concatenate([np.arange(4), np.full(9, 5), np.arange(9)])
+    guess = LikesEstimates.point(np.concatenate([np.arange(4), np.arange(9), np.arange(9)[::-1]]))
+    counts = np.array([[1.0, 1, 1], [2, 0, 1], [0, 1, 2], [3, 0, 0]])  # four tweets that are drawn twice are still few
+    assert bootstrap._statistic(actual, guess, WITHIN, cluster)(counts) == pytest.approx([-1, -1, -1, 0])
+    assert likes_metrics(actual, guess, cluster)[WITHIN] == pytest.approx(-1)
+
+
+def test_a_score_of_accounts_needs_them():
+    one = LikesEstimates.point(np.ones(2))
+    for function, estimates in ((confidence_interval, [one]), (paired_bootstrap, [one, one])):
+        with pytest.raises(ValueError, match="clusters: found None; accepted: the accounts of the rows, as spearman_w"):
+            function(np.ones(2), *estimates, metric=WITHIN)
+
+
+def test_the_mean_of_any_column_is_drawn_as_mae_is():
+    actual, guess, _ = world(0.5, 0.5)
+    expected = confidence_interval(actual, guess, metric="mae", clusters=ACCOUNTS, samples=200)
+    assert mean_interval(np.abs(guess.median - actual), clusters=ACCOUNTS, samples=200) == expected
 
 
 def test_interval_is_near_the_normal_one():
@@ -99,9 +140,10 @@ def test_interval_is_near_the_normal_one():
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_interval_of_a_metric_holds_it(metric):
     actual, guess, _ = world(0.5, 0.5)
-    low, high = confidence_interval(actual, guess, metric=metric, samples=300)
-    assert low < likes_metrics(actual, guess)[metric] < high
-    assert (low, high) == confidence_interval(actual, guess, metric=metric, samples=300)
+    settings = {"metric": metric, "samples": 300, **clusters_of(metric)}
+    low, high = confidence_interval(actual, guess, **settings)
+    assert low < likes_metrics(actual, guess, ACCOUNTS)[metric] < high
+    assert (low, high) == confidence_interval(actual, guess, **settings)
 
 
 def test_accounts_that_err_together_widen_the_interval():

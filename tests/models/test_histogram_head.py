@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from behavesim.metrics import estimates as metrics
 from behavesim.models.binning import LikesBins
-from behavesim.models.head import LEVELS
+from behavesim.models.head import LEVELS, Targets
 from behavesim.models.histogram_head import HistogramHead
 
 WIDE = np.geomspace(1, 100_001, 5000) - 1
@@ -30,6 +30,11 @@ def random_logits(rows=20, members=2, count=40, spread=3.0):
 
 def priors(rows, value=4.0):
     return torch.full((rows,), value)
+
+
+def places(head, logits, prior, likes):
+    """Of likes in the members' mixture, of rows about which nothing is in doubt."""
+    return head.places(logits.softmax(dim=2).mean(dim=1), prior, torch.zeros(len(prior)), likes)
 
 
 def test_the_levels_are_those_that_metrics_expect():
@@ -157,7 +162,8 @@ def test_a_quantile_inverts_the_distribution():
     head = head_of()
     probabilities = random_logits(50, spread=1)[:, 0].softmax(dim=1)
     edges = head.edges.double().numpy()
-    for found, row in zip(head.quantiles(probabilities), probabilities.double().numpy(), strict=True):
+    levels = torch.tensor(LEVELS).repeat(50, 1)
+    for found, row in zip(head.quantiles(probabilities, levels), probabilities.double().numpy(), strict=True):
         cdf = np.concatenate([[0], row.cumsum()])
         np.testing.assert_allclose(found.numpy(), np.interp(LEVELS, cdf, edges), atol=1e-3)
 
@@ -183,11 +189,10 @@ def test_logits_are_fp32_whatever_the_state_is():
 @given(st.floats(0, 12), st.floats(0.1, 10), st.integers(0, 1000))
 @example(0.0, 0.1, 0)
 @example(30.0, 1.0, 0)
-def test_ranks_are_shares_that_grow_with_likes(prior, spread, seed):
+def test_places_are_shares_that_grow_with_likes(prior, spread, seed):
     likes = torch.cat([torch.arange(20.0), torch.logspace(1.4, 9, 60).round()])
     row = torch.from_numpy(np.random.default_rng(seed).normal(size=(1, 2, 40)) * spread).float()
-    found = head_of().ranks(row.expand(80, -1, -1), priors(80, prior), likes)
-    below, up_to = found["below"], found["up_to"]
+    below, up_to = places(head_of(), row.expand(80, -1, -1), priors(80, prior), likes)
     for shares in (below, up_to):
         assert (shares >= 0).all() and (shares <= 1 + 1e-5).all()
         assert (shares.diff() >= -1e-5).all()
@@ -198,19 +203,18 @@ def test_ranks_are_shares_that_grow_with_likes(prior, spread, seed):
 @pytest.mark.parametrize("count", [40, 5000])
 def test_all_mass_is_up_to_likes_beyond_the_last_bin(count):
     head = head_of(count=count)
-    found = head.ranks(random_logits(2, count=count), torch.tensor([1.0, 4.0]), torch.tensor([1e12, 1e15]))
-    for side in ("below", "up_to"):
-        assert_close(found[side], torch.ones(2), atol=1e-4, rtol=0)
+    for side in places(head, random_logits(2, count=count), torch.tensor([1.0, 4.0]), torch.tensor([1e12, 1e15])):
+        assert_close(side, torch.ones(2), atol=1e-4, rtol=0)
 
 
-def test_ranks_say_at_which_level_a_quantile_lies():
+def test_places_say_at_which_level_a_quantile_lies():
     head, logits, prior = head_of(), random_logits(40, spread=1), priors(40, 7.0)
     quantiles = head.estimates(logits, prior)["quantiles"]
     for place, level in enumerate(LEVELS):
-        found = head.ranks(logits, prior, quantiles[:, place])
+        below, up_to = places(head, logits, prior, quantiles[:, place])
         touched = (quantiles[:, place] > 1) & (quantiles[:, place] < 0.99 * math.expm1(LIMIT))
         assert touched.any()
-        assert (found["below"] - 1e-4 <= level)[touched].all() and (found["up_to"] + 1e-4 >= level)[touched].all()
+        assert (below - 1e-4 <= level)[touched].all() and (up_to + 1e-4 >= level)[touched].all()
 
 
 def test_calibration_moves_coverage_and_stays_with_the_weights():
@@ -218,7 +222,8 @@ def test_calibration_moves_coverage_and_stays_with_the_weights():
     logits, prior = random_logits(300, spread=0.3) - head.centres.square() / 2, priors(300, 6.0)
     before = head.estimates(logits, prior)
     outer = torch.tensor(LEVELS) * 1.2 - 0.1
-    head.calibrate(outer.clamp(0.01, 0.99), 0.5)
+    head.levels.copy_(outer.clamp(0.01, 0.99))
+    head.mean_scale.fill_(0.5)
     after = head.estimates(logits, prior)
     assert (after["p10"] < before["p10"]).all() and (after["p90"] > before["p90"]).all()
     assert_close(after["median"], before["median"])
@@ -230,18 +235,48 @@ def test_calibration_moves_coverage_and_stays_with_the_weights():
 @settings(deadline=None)
 @given(st.floats(0, 1), st.integers(0, 1000))
 def test_a_distribution_keeps_the_trusted_share_of_its_distance_from_the_prior(trust, seed):
-    """All of it moves: quantiles and ranks by as much as the mean, far from the ends of what can be liked."""
+    """All of it moves: quantiles and places by as much as the mean, far from the ends of what can be liked."""
     head, prior = head_of(), priors(5, 7.0)
     row = torch.from_numpy(np.random.default_rng(seed).normal(size=(5, 2, 40))).float() - head.centres.square()
     whole = head.estimates(row, prior)
-    head.believe(trust)
+    head.trust.fill_(trust)
     moved = head.estimates(row, prior)
     away = torch.log1p(whole["logmean"]) - prior
     assert_close(torch.log1p(moved["logmean"]), prior + trust * away, atol=1e-3, rtol=0)
     shift = torch.log1p(moved["quantiles"]) - torch.log1p(whole["quantiles"])
     assert_close(shift, (trust - 1) * away[:, None].expand_as(shift), atol=1e-3, rtol=0)
-    median = head.ranks(row, prior, moved["median"])
-    assert (median["below"] <= 0.5 + 1e-3).all() and (median["up_to"] >= 0.5 - 1e-3).all()
+    below, up_to = places(head, row, prior, moved["median"])
+    assert (below <= 0.5 + 1e-3).all() and (up_to >= 0.5 - 1e-3).all()
+
+
+@pytest.mark.parametrize("setting", ["trust", "levels", "mean_scale"])
+def test_a_row_s_doubt_lies_between_known_accounts_and_strangers(setting):
+    head, logits, prior = head_of(), random_logits(6, spread=1), priors(6, 7.0)
+    values = torch.stack([getattr(head, setting)[0] * share for share in (0.9, 0.4)])
+
+    def estimates(value, doubt):
+        getattr(head, setting).copy_(value)
+        return head.estimates(logits, prior, None if doubt is None else torch.full((6,), doubt))
+
+    for doubt, share in ((None, 0.0), (0.0, 0.0), (0.5, 0.25), (1.0, 1.0)):
+        alike = values[0] + share * (values[1] - values[0])
+        for name, expected in estimates(alike.expand_as(values), None).items():
+            assert_close(estimates(values, doubt)[name], expected, rtol=1e-4, atol=1e-3)
+    one, other = estimates(values, 0.0), estimates(values, 1.0)
+    assert any((one[name] != other[name]).any() for name in one)
+
+
+def test_whole_distributions_come_with_scores_only_while_a_calibration_asks_for_them():
+    head, logits = head_of(), random_logits(5)
+    targets = Targets(priors(5), torch.zeros(5).long(), torch.ones(5), torch.rand(5))
+    assert head.to_calibrate(logits, targets) == {}
+    head.calibrating = True
+    found = head.to_calibrate(logits, targets)
+    assert_close(found["probabilities"], logits.softmax(dim=2).mean(dim=1))
+    assert found["prior"] is targets.prior and found["doubt"] is targets.doubt
+    read = head.read(*(found[name] for name in ("probabilities", "prior", "doubt")))
+    for name, values in head.estimates(logits, targets.prior, targets.doubt).items():
+        assert torch.equal(read[name], values)
 
 
 @pytest.mark.parametrize("with_prior", [True, False])

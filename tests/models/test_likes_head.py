@@ -21,7 +21,7 @@ def test_a_closed_gate_lets_no_text_through_and_an_open_one_does(tiny_model, mod
     model, inputs = tiny_model(head=head), model_inputs(TEXTS, {0: 1})
     other = inputs | {"input_ids": inputs["input_ids"] + 40}
     assert (model(**inputs).logits - model(**other).logits).abs().amax(dim=(1, 2)).min() > 1e-3
-    torch.nn.init.zeros_(model.head.gate)
+    torch.nn.init.zeros_(model.head.gate.weight)
     assert torch.equal(model(**inputs).logits, model(**other).logits)
     told = inputs | {"features": inputs["features"] + 1}
     assert (model(**inputs).logits - model(**told).logits).abs().amax(dim=(1, 2)).min() > 1e-3
@@ -31,7 +31,7 @@ def test_a_closed_gate_lets_no_text_through_and_an_open_one_does(tiny_model, mod
 def test_each_member_has_a_gate_of_its_own(tiny_model):
     head, hidden = tiny_model().head, hidden_of(4)
     before = head.logits(None, hidden, None)
-    head.gate[1] += 1
+    head.gate.weight[1] += 1
     after = head.logits(None, hidden, None)
     assert torch.equal(after[:, 0], before[:, 0])
     assert (after[:, 1] - before[:, 1]).abs().amax(dim=1).min() > 1e-3

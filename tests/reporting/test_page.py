@@ -3,15 +3,17 @@ import io
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import polars as pl
 from PIL import Image
 
+from behavesim.reporting import tables
 from behavesim.reporting.page import rendered, write_report
 
 HOSTILE = (
     '<script>alert("x")</script> & <img src=https://evil.example/a.png> {{ evaluation }} \U0001f389 https://t.co/a'
 )
-SECTIONS = ["scores", "differences", "predicted", "calibration", "companies", "accounts", "misses"]
+SECTIONS = ["scores", "past", "differences", "predicted", "calibration", "companies", "accounts", "misses"]
 
 
 class Page(HTMLParser):
@@ -81,6 +83,29 @@ def test_numbers_are_those_of_metrics_json(evaluation):
         assert row, name
     assert "300 tweets of 30 accounts" in text
     assert "checkpoints/mine" in text
+
+
+def test_scores_of_tweets_with_a_past_stand_alone_with_their_intervals(evaluation, make):
+    text = rendered(evaluation)
+    [section] = re.findall(r'<section id="past">.*?</section>', text, re.DOTALL)
+    found = evaluation.metrics()["with_past"]
+    assert f"{found['n']} tweets" in section and found["n"] < 300
+    for name in ("rmsle", "medae", "spearman_within", "top_1_share", "parse_failures"):
+        low, high = (tables.number(bound) for bound in found["intervals"][name])
+        row = rf"<th>{name}[ <↓↑].*?<b>{tables.number(found[name])}</b><span class=\"interval\">{low} to {high}<"
+        assert re.search(row, section, re.DOTALL), name
+    for known in (None, np.zeros(300, int), np.ones(300, int)):
+        assert 'id="past"' not in rendered(make(known=known))
+
+
+def test_baselines_say_of_which_posts_they_are_made_and_which_are_missing(make):
+    missing = "LightGBM is not among them: python -m behavesim.baselines data.path=… ckpt=a"
+    text = rendered(make(missing=missing))
+    [section] = re.findall(r'<section id="differences">.*?</section>', text, re.DOTALL)
+    assert "training tweets of the account alone" in section and "likes of all training tweets" in section
+    assert missing in section
+    alone = rendered(make(missing=missing, beside=False))
+    assert missing in alone and "verdict</th>" not in alone
 
 
 def test_pictures_are_whole_and_described(evaluation):

@@ -1,7 +1,9 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from behavesim.metrics.estimates import LikesEstimates
+from behavesim.metrics.likes import likes_metrics
 from behavesim.reporting import tables
 
 
@@ -50,6 +52,24 @@ def test_small_companies_are_one_line_at_the_end(evaluation, make):
 def test_accounts_stand_by_how_well_they_are_known(evaluation, make):
     assert [row["group"] for row in tables.sizes(evaluation)] == ["0", "1–2", "3–5", "6–20"]
     assert tables.sizes(make(known=None)) == []
+
+
+def test_the_breakdown_has_every_company_and_every_number_of_known_tweets(evaluation, make, tmp_path):
+    found = pl.read_csv(tables.write_breakdown(evaluation, tmp_path))
+    scores = ["rmsle", "rmse", "mae", "spearman", "coverage_80", "bias"]
+    assert found.columns == ["kind", "group", "n", *scores]
+    assert found["n"].sum() == 2 * 300
+    companies = found.filter(kind="company")
+    assert sorted(companies["group"]) == sorted(f"company {number}" for number in range(30))
+    rows = np.flatnonzero(evaluation.frame["company"] == "company 7")
+    expected = likes_metrics(evaluation.actual[rows], evaluation.model.take(rows))
+    [row] = companies.filter(group="company 7").iter_rows(named=True)
+    assert {name: row[name] for name in scores[:-1]} == pytest.approx({name: expected[name] for name in scores[:-1]})
+    known = found.filter(kind="earlier known tweets")
+    assert known["group"].to_list() == [row["group"] for row in tables.sizes(evaluation)]
+    assert [f"{count}" for count in known["n"]] == [row["n"] for row in tables.sizes(evaluation)]
+    bare = pl.read_csv(tables.write_breakdown(make(quantiles=False, known=None, companies=1), tmp_path))
+    assert bare["group"].to_list() == ["company 0"] and "coverage_80" not in bare.columns
 
 
 def test_the_worst_tweets_come_first(make):

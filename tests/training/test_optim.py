@@ -79,7 +79,7 @@ def looking_back(tiny_model, data_facts):
 
 def test_matrices_decay_and_vectors_scalars_and_biases_do_not(looking_back):
     decays = {name: decay for name, (_, decay) in settings_of(looking_back).items()}
-    free = {"metadata.hidden.bias", "head.linear.bias", "head.log_sigma", "head.gate"}
+    free = {"metadata.hidden.bias", "head.linear.bias", "head.log_sigma", "head.gate.weight"}
     assert free <= decays.keys() and {decays[name] for name in free} == {0.0}
     for name, parameter in looking_back.named_parameters():
         if name not in free and not name.endswith(".bias"):
@@ -90,7 +90,7 @@ def test_what_reads_numbers_has_a_rate_of_its_own(looking_back):
     found = settings_of(looking_back, numbers_lr=5e-3)
     rates = {name: rate for name, (rate, _) in found.items()}
     for name, rate in rates.items():
-        numbers = name.split(".")[0] in ("metadata", "history", "head") and name != "head.gate"
+        numbers = name.split(".")[0] in ("metadata", "history", "head") and name != "head.gate.weight"
         assert rate == (5e-3 if numbers else 1e-3), name
     assert set(rates.values()) == {1e-3, 5e-3}
     assert {name: decay for name, (_, decay) in found.items()} == {

@@ -26,7 +26,7 @@ def forecasts(parts: Mapping[str, TweetRows], trees: Boosted, history: History) 
     }
 
 
-def history_of(cfg: DictConfig, rows: TweetRows, parts: Mapping[str, TweetRows]) -> History:
+def history_of_test_rows(cfg: DictConfig, rows: TweetRows, parts: Mapping[str, TweetRows]) -> History:
     """What test rows may look back on, as posts of which likes alone are asked for; `rows` are all labelled ones."""
     known = {"none": rows[:0], "train": parts["train"], "rolling": rows}[cfg.data.history]
     columns = [name for name in SCHEMA if name != "numbers"]

@@ -20,9 +20,10 @@ from behavesim.machine import versions
 from behavesim.metrics.estimates import LikesEstimates
 from behavesim.reporting.evaluation import MODEL, Evaluation, Forecasts, key_of
 from behavesim.reporting.page import write_report
-from behavesim.reporting.record import COLUMNS
+from behavesim.reporting.record import COLUMNS, looks_back_on
+from behavesim.reporting.tables import write_breakdown
 from behavesim.tracking import training as tracking
-from behavesim.training.module import estimates_of, failures_of
+from behavesim.training.module import estimates_of
 
 TABLE, PREDICTIONS = "baselines.csv", "predictions.parquet"
 PRINTED = ("rmse", "mae", "spearman", "crps_log", "coverage_80")
@@ -50,6 +51,7 @@ def forecasts_of(
         "run": cfg.run_name,
         "artifact": str(cfg.ckpt),
         "table": f"{source}, test rows of {split}",
+        "looks back on": looks_back_on(cfg),
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "versions": versions(*LIBRARIES),
     }
@@ -59,12 +61,12 @@ def forecasts_of(
         estimates={MODEL: estimates_of(predictions), **estimates},
         known=known,
         facts=facts,
-        failures=failures_of(predictions),
+        failures=predictions.get("failures"),
     )
 
 
 def record(cfg: DictConfig, logger: Logger | None, found: Forecasts, trees: Boosted) -> None:
-    """Write tables, scores, predictions, plot and, of a model, the page; log them and print the scores."""
+    """Write tables, scores, predictions, plot and, of a model, page and breakdown; log them and print the scores."""
     folder = Path(cfg.paths.output)
     effort = {
         "trees": trees.trees,
@@ -80,7 +82,7 @@ def record(cfg: DictConfig, logger: Logger | None, found: Forecasts, trees: Boos
     shown, title = LIGHTGBM, f"LightGBM on {found.title}"
     if isinstance(found, Evaluation):
         shown, title = MODEL, found.title
-        files.append(write_report(found, folder))
+        files += [write_breakdown(found, folder), write_report(found, folder)]
     figure = results.plot(folder, found.actual, found.estimates[shown], title)
     logged = {f"{LIGHTGBM}/{name}": value for name, value in effort.items()}
     for name, scores in found.scores.items():

@@ -2,55 +2,27 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import lightning
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
-from behavesim.data.features import GROUPS, Features
-from behavesim.data.gp.files import fitted_once
-from behavesim.data.gp.kernel import Points
-from behavesim.data.gp.process import GaussianProcess
+from behavesim.data.encoder_fit import EncoderSettings, fit_encoder
 from behavesim.data.history import History, HistoryMode
 from behavesim.data.loader import LoaderSettings, TweetLoader, tweet_loader
 from behavesim.data.pictures.readers import PictureReader
 from behavesim.data.prepared import TweetRows, split_of
 from behavesim.data.split import SplitSettings
-from behavesim.data.task import BehaviourTask
-from behavesim.data.text_summary import TextSummary
-from behavesim.data.tokenizer import train_tokenizer
-from behavesim.data.tweets import tweets
 from behavesim.data.view import TRAINING_VIEWS, TrainingView, View, training_views
 from behavesim.processes.ranks import is_main
 
 # Validation and test need no gradients: larger batches run faster.
 EVALUATION_FACTOR = 8
-# A tokenizer is learned from this many training prompts at most, evenly spread: the words of more would fill the
-# memory and change few merges.
-TOKENIZER_ROWS = 50_000
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """How tweets become token ids."""
-
-    style: Literal["ours", "reference"]  # of the prompt
-    max_length: int
-    answer_tokens: int  # see `TweetEncoder`
-    tokenizer: PreTrainedTokenizerBase | None  # None: one is learned from the training prompts
-    vocab_size: int  # of the learned one
-    names: bool = False  # whether the prompt holds account and company
-    history: int = 0  # earlier posts that become tokens
-    history_text: bool = False  # whether those tokens hold what the post says
-    text_summary: int = 0  # numbers that sum a text up
-    shows: tuple[str, ...] = GROUPS  # what of the tweet is told as numbers and in words
 
 
 class TweetDataModule(lightning.LightningDataModule):
@@ -93,47 +65,8 @@ class TweetDataModule(lightning.LightningDataModule):
     @cached_property
     def encoder(self) -> TweetEncoder:
         """Fitted on the training rows alone."""
-        train = self.parts["train"]
-        features = Features.fit(train.chunks, self.encoding.shows)
-        task = BehaviourTask(self.encoding.style, features.first, features.last, self.encoding.names, features.shows)
-        tokenizer = self.encoding.tokenizer
-        if tokenizer is None:
-            some = train[:: 1 + len(train) // TOKENIZER_ROWS]
-            prompts = (task.prompt(tweet).text for chunk in some.chunks() for tweet in tweets(chunk))
-            tokenizer = train_tokenizer(prompts, self.encoding.vocab_size)
-        encoder = TweetEncoder(
-            tokenizer,
-            task,
-            features,
-            self.encoding.max_length,
-            self.encoding.answer_tokens,
-            history=self.encoding.history,
-            history_text=self.encoding.history_text,
-        )
-        return self._with_process(self._with_summary(encoder))
-
-    def _with_summary(self, encoder: TweetEncoder) -> TweetEncoder:
-        if not self.encoding.text_summary:
-            return encoder
-
-        def texts() -> Iterator[list[np.ndarray]]:
-            return map(encoder.content_ids, self.parts["train"].chunks("content"))
-
-        summary = TextSummary.fit(texts, len(encoder.tokenizer), self.encoding.text_summary)
-        return replace(encoder, summary=summary)
-
-    def _with_process(self, encoder: TweetEncoder) -> TweetEncoder:
-        posts = encoder.posts(self.parts["train"].chunks())
-        points = Points.of(posts.posts, posts.numbers, encoder.features.count)
-        key = hashlib.blake2b(repr(encoder.facts()).encode(), digest_size=16)
-        key.update(posts.posts["identity"].to_numpy().tobytes() + posts.logs.tobytes())
-        drifts = "time" in encoder.features.shows
-        process = fitted_once(
-            self.folder / "process.safetensors",
-            key.hexdigest(),
-            lambda: GaussianProcess.fit(points, posts.logs, drifts=drifts),
-        )
-        return replace(encoder, process=process, memory=posts if self.history_mode != "none" else History.of([]))
+        file = self.folder / "process.safetensors"
+        return fit_encoder(self.parts["train"], self.encoding, file, remembers=self.history_mode != "none")
 
     @cached_property
     def history(self) -> History:
@@ -142,11 +75,16 @@ class TweetDataModule(lightning.LightningDataModule):
 
     def views(self, part: str) -> Sequence[View | TrainingView]:
         """What rows of a part may look back on."""
-        if part == "train":
-            return self._training_views
-        if self.history_mode == "rolling":
-            return [self.encoder.view(self.encoder.posts(self.rows.chunks()))]
-        return [self.encoder.view(self.history)]
+        return self._training_views if part == "train" else [self._held_out_view(part, self.history_mode)]
+
+    def _held_out_view(self, part: str, mode: HistoryMode) -> View:
+        if mode == "rolling":
+            # Validation rows set the model: of test rows they know nothing.
+            known = [self.rows] if part == "test" else [self.parts["train"], self.parts["validation"]]
+            return self.encoder.view(self.encoder.posts(chunk for rows in known for chunk in rows.chunks()))
+        if mode == "none" != self.history_mode:
+            return View(self.encoder.process, History.of([]), History.of([]), new=True)
+        return self.encoder.view(self.history)
 
     @cached_property
     def _training_views(self) -> Sequence[View | TrainingView]:
@@ -158,15 +96,19 @@ class TweetDataModule(lightning.LightningDataModule):
     @cached_property
     def encoded(self) -> dict[str, EncodedTweets]:
         """Each part, encoded once for all epochs and mapped from files."""
+        return {part: self._encoded_once(part, part, lambda part=part: self.views(part)) for part in self.parts}
+
+    def _encoded_once(self, name: str, part: str, views: Callable[[], Sequence[View | TrainingView]]) -> EncodedTweets:
         # Pictures and likes may change under the same tweets, beyond the first chunk too.
         table = self.parts["train"].table.manifest
         facts = f"{self.digest} {self.encoder.facts()} {table.counts} {self.reader.facts}".encode()
-        return {part: encoded_once(self._encode(part), self.folder / part, facts) for part in self.parts}
 
-    def _encode(self, part: str) -> Iterator[EncodedTweets]:
-        views = self.views(part)
-        for chunk in self.parts[part].chunks():
-            yield self.encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), views)
+        def chunks() -> Iterator[EncodedTweets]:
+            seen = views()
+            for chunk in self.parts[part].chunks():
+                yield self.encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), seen)
+
+        return encoded_once(chunks(), self.folder / name, facts)
 
     def remove_encoded(self) -> None:
         """Delete the files of `encoded`, once nothing will be read from them or continued; the main process does."""
@@ -230,17 +172,28 @@ class TweetDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> TweetLoader:
         """Validation rows, by length."""
-        return self._held_out("validation")
+        return self._held_out(self.encoded["validation"])
+
+    @property
+    def other_modes(self) -> list[HistoryMode]:
+        """Ways in which the model may be told of accounts later on, beside that of its own validation."""
+        modes: list[HistoryMode] = ["none", "train", "rolling"]
+        return [] if self.history_mode == "none" else [mode for mode in modes if mode != self.history_mode]
+
+    def validation_told(self, mode: HistoryMode) -> TweetLoader:
+        """Validation rows as they would be told of their accounts in another mode."""
+        name = f"validation_{mode}"
+        return self._held_out(self._encoded_once(name, "validation", lambda: [self._held_out_view("validation", mode)]))
 
     def test_dataloader(self) -> TweetLoader:
         """Test rows, by length."""
-        return self._held_out("test")
+        return self._held_out(self.encoded["test"])
 
-    def _held_out(self, part: str) -> TweetLoader:
+    def _held_out(self, encoded: EncodedTweets) -> TweetLoader:
         rows = self.settings.rows_per_batch
         settings = replace(
             self.settings,
             tokens_per_batch=self.settings.tokens_per_batch * EVALUATION_FACTOR,
             rows_per_batch=rows and rows * EVALUATION_FACTOR,
         )
-        return tweet_loader(self.encoded[part], self.encoder, self.reader, settings, **self._place())
+        return tweet_loader(encoded, self.encoder, self.reader, settings, **self._place())

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from behavesim.data.gp.conditioning import FOREVER, Asked, Known
+from behavesim.data.gp.conditioning import Asked, Known
 from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import MEDIA_KINDS, History
 
-# In standard deviations of log1p likes: what is expected of such a tweet by whomever, what its account adds, and the
-# standard deviation of what is not known of the account.
+# In standard deviations of log1p likes: what is expected of such a tweet by whomever, and what its account adds. Then
+# the standard deviation of what is not known of the account, as a share of that of a stranger: from 0 to 1.
 STATISTICS = ("anybody", "own", "doubt")
 TRAINING_VIEWS = 4  # see `training_views`
 TOKEN_NAMES = ("likes", "age", *(f"media_{kind}" for kind in MEDIA_KINDS))
@@ -30,6 +30,9 @@ class Told:
 class View:
     """What a tweet may look back on.
 
+    Where the history has newer likes of a remembered post, they take its place: they are known strictly later alone, as
+    all of the history is, and the old ones are forgotten.
+
     Args:
         process: fitted on training rows.
         history: labelled posts, of which those strictly earlier than the tweet are known.
@@ -44,16 +47,15 @@ class View:
 
     @cached_property
     def _posts(self) -> Known:
-        newer, memory = self.history.without(self.memory), self.memory
+        newer = self.history.without(self.memory)
+        replaced = pl.col("identity").is_in(newer.posts["identity"].implode())
+        memory = History(self.memory.posts.filter(~replaced), self.memory.mirrored)
         frame = pl.concat([memory.posts, newer.posts])
-        # Newer likes of a remembered tweet take the place of the old ones once they may be known.
-        replaced = memory.posts["identity"].is_in(newer.posts["identity"].implode()).to_numpy()
         return Known(
             self.process.points(frame, np.concatenate([part.numbers for part in (memory, newer) if len(part)])),
             self.process.values(np.concatenate([memory.logs, newer.logs])),
             np.concatenate([memory.times, newer.times]),
             np.arange(frame.height) < len(memory),
-            np.concatenate([np.where(replaced, memory.times, FOREVER), np.full(len(newer), FOREVER)]),
         )
 
     def told(self, frame: pl.DataFrame, numbers: np.ndarray) -> Told:
@@ -61,7 +63,8 @@ class View:
         asked = Asked(self.process.points(frame, numbers), self.history.time_of(frame))
         known = self._posts if len(self.history) or len(self.memory) else None
         found = self.process.expect(known, asked, new=self.new)
-        columns = [found.shared, found.mean - found.shared, found.variance.sqrt()]
+        doubt = (found.variance / self.process.kernel.own_variance).sqrt().clamp(max=1)
+        columns = [found.shared, found.mean - found.shared, doubt]
         return Told(self.process.logs(found.mean), torch.stack(columns, dim=1).float().numpy())
 
 
@@ -122,6 +125,6 @@ def latest_posts(
     likes = process.values(history.logs).numpy()[places]
     age = np.log1p(history.age(frame, places)) / np.log1p(365)
     kinds = np.eye(len(MEDIA_KINDS))[history.media[places]]
-    tokens = np.concatenate([np.stack([likes, age], axis=2), kinds, history.numbers[places][:, :, columns]], axis=2)
+    tokens = np.concatenate([np.stack([likes, age], axis=2), kinds, history.numbers[:, columns][places]], axis=2)
     # Not by a product: the sign of its zeros would be that of some other post.
     return np.where(found[:, :, None], tokens, 0.0).astype(np.float32), found

@@ -8,12 +8,13 @@ import numpy as np
 from behavesim.metrics.distribution import crps, inside, width
 from behavesim.metrics.estimates import LikesEstimates, check_length, check_likes
 from behavesim.metrics.likes import row_errors, winsorised_errors
-from behavesim.metrics.ranks import codes, rank_correlations
+from behavesim.metrics.ranks import FEWEST_ROWS, codes, rank_correlation, rank_correlations
 
 ROOTS = ("rmse", "rmse_winsorised", "rmsle")
 MEANS = ("mae", "crps", "crps_log", "coverage_80", "interval_80")
 SHARES = ("r2", "r2_log")
-METRICS = (*ROOTS, *MEANS, *SHARES, "spearman")
+WITHIN = "spearman_within"
+METRICS = (*ROOTS, *MEANS, *SHARES, "spearman", WITHIN, "medae", "top_1_share")
 CHUNK_ELEMENTS = 2_000_000  # numbers of a chunk of resamples, 16 MB an array
 
 Counts = np.ndarray  # [S, G], how often each cluster is in each of S resamples
@@ -50,20 +51,21 @@ def paired_bootstrap(
     resemble each other: rows that are drawn one by one give intervals that are too narrow. With `clusters` [N], the
     accounts, whole accounts are drawn with replacement (Cameron, Gelbach and Miller, Bootstrap-Based Improvements for
     Inference with Clustered Errors, 2008, the pairs cluster bootstrap); a few dozen are needed for it to mean much.
-    `metric` is one of `METRICS`.
+    `metric` is one of `METRICS`; of `spearman_within` the clusters are the accounts, without which there is none.
+    `distinct` is not among them: a resample repeats rows, so that it can only hold fewer predictions than the table.
     ValueError for another metric, fewer than one sample, and whatever `likes_metrics` refuses.
     """
     actual = check_likes(actual, a)
     check_likes(actual, b)
-    cluster = _clusters(clusters, len(actual))
+    cluster = _clusters(_needed(clusters, metric), len(actual))
     first, second = (_statistic(actual, each, metric, cluster) for each in (a, b))
     once = np.ones((1, int(cluster.max()) + 1))
     observed = float((first(once) - second(once))[0])
     drawn = np.concatenate([first(counts) - second(counts) for counts in _resamples(cluster, samples, seed)])
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    low, high = _bounds(drawn)
     rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p_value = min(1.0, 2 * (1 + rarer) / (samples + 1))
-    return BootstrapResult(observed, float(low), float(high), p_value)
+    return BootstrapResult(observed, low, high, p_value)
 
 
 def confidence_interval(
@@ -77,11 +79,29 @@ def confidence_interval(
 ) -> tuple[float, float]:
     """Bounds of 95 % of the resamples of one metric; arguments and errors as of `paired_bootstrap`."""
     actual = check_likes(actual, estimates)
-    cluster = _clusters(clusters, len(actual))
+    cluster = _clusters(_needed(clusters, metric), len(actual))
     statistic = _statistic(actual, estimates, metric, cluster)
-    drawn = np.concatenate([statistic(counts) for counts in _resamples(cluster, samples, seed)])
+    return _bounds(np.concatenate([statistic(counts) for counts in _resamples(cluster, samples, seed)]))
+
+
+def mean_interval(
+    values: np.ndarray, *, clusters: np.ndarray | None = None, samples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Bounds of 95 % of the resamples of the mean of `values` [N], a score of each row in whatever unit."""
+    cluster = _clusters(clusters, len(values))
+    means = _means(cluster, values)
+    return _bounds(np.concatenate([means(counts)[:, 0] for counts in _resamples(cluster, samples, seed)]))
+
+
+def _bounds(drawn: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(low), float(high)
+
+
+def _needed(clusters: np.ndarray | None, metric: str) -> np.ndarray | None:
+    if clusters is None and metric == WITHIN:
+        raise ValueError(f"clusters: found None; accepted: the accounts of the rows, as {metric} is of accounts")
+    return clusters
 
 
 def _clusters(clusters: np.ndarray | None, rows: int) -> np.ndarray:
@@ -102,9 +122,19 @@ def _resamples(cluster: np.ndarray, samples: int, seed: int) -> Iterator[Counts]
 
 
 def _statistic(actual: np.ndarray, estimates: LikesEstimates, metric: str, cluster: np.ndarray) -> Statistic:
-    """The metric as a function of how often each cluster is drawn."""
+    """The metric as a function of how often each cluster is drawn.
+
+    What a metric takes from the table as a whole stays that of the table: the cut of `rmse_winsorised`, and which
+    accounts `spearman_within` counts.
+    """
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is not known; accepted: {', '.join(METRICS)}")
+    if metric == WITHIN:
+        return _within(actual, estimates.logmean, cluster)
+    if metric == "medae":
+        return _median(cluster, np.abs(row_errors(actual, estimates, "mae")))
+    if metric == "top_1_share":
+        return _top_share(cluster, row_errors(actual, estimates, "rmse"))
     if metric == "spearman":
         truth, guess = codes(actual), codes(estimates.logmean)
         return lambda counts: rank_correlations(truth, guess, counts[:, cluster])
@@ -143,6 +173,51 @@ def _means(cluster: np.ndarray, *columns: np.ndarray) -> Callable[[Counts], np.n
     sums = np.stack([np.bincount(cluster, column) for column in columns], axis=1)  # [G, M]
     sizes = np.bincount(cluster).astype(np.float64)
     return lambda counts: (counts @ sums) / (counts @ sizes)[:, None]
+
+
+def _within(actual: np.ndarray, predicted: np.ndarray, cluster: np.ndarray) -> Statistic:
+    """`correlation_within` of clusters that are accounts; the rows of one that is drawn twice correlate as before."""
+    sizes = np.bincount(cluster)
+    counted, correlations = np.zeros(len(sizes)), np.zeros(len(sizes))  # [G]
+    for group, rows in enumerate(np.split(np.argsort(cluster, kind="stable"), np.cumsum(sizes)[:-1])):
+        if len(rows) >= FEWEST_ROWS and np.ptp(actual[rows]) > 0:
+            counted[group], correlations[group] = len(rows), rank_correlation(actual[rows], predicted[rows])
+
+    def statistic(counts: Counts) -> np.ndarray:
+        rows = counts @ counted
+        return np.divide(counts @ (counted * correlations), rows, out=np.zeros_like(rows), where=rows > 0)
+
+    return statistic
+
+
+def _median(cluster: np.ndarray, values: np.ndarray) -> Statistic:
+    """Of values [N]; of an even number of rows the middle of the two in the middle."""
+    order = np.argsort(values, kind="stable")
+    ordered, cluster = values[order], cluster[order]
+
+    def statistic(counts: Counts) -> np.ndarray:
+        behind = counts[:, cluster].cumsum(-1)  # [S, N], rows up to and with each value
+        middle = [(behind <= place[:, None]).sum(-1) for place in ((behind[:, -1] - 1) // 2, behind[:, -1] // 2)]
+        return ordered[middle].mean(0)
+
+    return statistic
+
+
+def _top_share(cluster: np.ndarray, errors: np.ndarray) -> Statistic:
+    """Share of the squares of errors [N] that the worst hundredth of the rows has, of one row at least."""
+    squares = (errors / (np.abs(errors).max() or 1.0)) ** 2
+    order = np.argsort(-squares, kind="stable")
+    squares, cluster = squares[order], cluster[order]
+
+    def statistic(counts: Counts) -> np.ndarray:
+        rows = counts[:, cluster]  # [S, N], the worst first
+        behind = rows.cumsum(-1)
+        worst = np.maximum(behind[:, -1:] // 100, 1)
+        total = rows @ squares
+        top = (rows - np.maximum(behind - worst, 0)).clip(0) @ squares
+        return np.divide(top, total, out=np.zeros_like(total), where=total > 0)
+
+    return statistic
 
 
 def _r2(square: np.ndarray, deviation: np.ndarray, squared_deviation: np.ndarray) -> np.ndarray:

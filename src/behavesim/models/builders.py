@@ -184,7 +184,7 @@ def _open_gate(model: GitModel) -> None:
     No number is to be learned first. And where no picture is either, gate and layer would wait for each other.
     """
     if model.metadata is None and isinstance(model.head, LikesHead):
-        nn.init.ones_(model.head.gate)
+        nn.init.ones_(model.head.gate.weight)
 
 
 def _freeze_unread(model: GitModel) -> None:

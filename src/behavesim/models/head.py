@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from behavesim.models.members import MemberGate
+
 if TYPE_CHECKING:
     from behavesim.models.git import GitModel
 
@@ -45,6 +47,7 @@ class Targets:
     prior: Tensor  # [B], log1p likes expected beforehand
     answer_length: Tensor  # [B] int64, tokens at each text's end that are the answer, 0 where there is none
     likes: Tensor | None = None  # [B], None where there is nothing to score
+    doubt: Tensor | None = None  # [B] in [0, 1], how little is known of the account, 1: nothing; None: 0
 
 
 class Head(nn.Module, ABC):
@@ -93,7 +96,7 @@ class LikesHead(Head):
     def __init__(self, hidden_size: int, members: int, text_dropout: float) -> None:
         super().__init__()
         self.text_dropout = text_dropout
-        self.gate = nn.Parameter(torch.zeros(members, hidden_size))
+        self.gate = MemberGate(members, hidden_size)
 
     @abstractmethod
     def forward(self, state: Tensor, prior: Tensor | None = None) -> Tensor:
@@ -104,14 +107,14 @@ class LikesHead(Head):
         """Mean loss of logits [B, M, K] against likes [B]."""
 
     @abstractmethod
-    def estimates(self, logits: Tensor, prior: Tensor) -> dict[str, Tensor]:
-        """Estimates [B] of logits [B, M, K]; see `Head`."""
+    def estimates(self, logits: Tensor, prior: Tensor, doubt: Tensor | None = None) -> dict[str, Tensor]:
+        """Estimates [B] of logits [B, M, K]; see `Head` and `Targets`."""
 
     def logits(self, model: "GitModel", hidden: Hidden, prior: Tensor | None) -> Tensor:
         """[B, M, K]."""
         # The summary is a direct path beside attention: pictures and numbers reach the head from the first step on,
         # and small models learn what pictures show several times sooner.
-        text = hidden.last_text()[:, None].to(self.gate.dtype) * self.gate  # [B, M, D]
+        text = self.gate(hidden.last_text()[:, None])  # [B, M, D]
         if self.training and self.text_dropout > 0:
             seen = torch.rand(text.shape[:2], device=text.device) >= self.text_dropout
             text = text * seen[:, :, None]
@@ -124,11 +127,11 @@ class LikesHead(Head):
     def score(self, model: "GitModel", inputs: Inputs, targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One forward pass serves both."""
         logits = self.logits(model, model.hidden(**inputs), targets.prior)
+        found = self.estimates(logits, targets.prior, targets.doubt)
         if targets.likes is None:
-            return None, self.estimates(logits, targets.prior)
-        found = self.estimates(logits, targets.prior) | self.ranks(logits, targets.prior, targets.likes)
-        return self.loss(logits, targets.likes, targets.prior), found
+            return None, found
+        return self.loss(logits, targets.likes, targets.prior), found | self.to_calibrate(logits, targets)
 
-    def ranks(self, _logits: Tensor, _prior: Tensor, _likes: Tensor) -> dict[str, Tensor]:
-        """Shares of the distribution `below` likes and `up_to` them, [B] each, where a head is to be calibrated."""
+    def to_calibrate(self, _logits: Tensor, _targets: Targets) -> dict[str, Tensor]:
+        """What a calibration has to know of B rows beside their estimates; nothing where a head has none."""
         return {}

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from behavesim.models.binning import LikesBins
-from behavesim.models.head import LEVELS, LikesHead, named_quantiles
+from behavesim.models.head import LEVELS, LikesHead, Targets, named_quantiles
 from behavesim.models.members import MemberLinear
 
 
@@ -49,10 +49,16 @@ class HistogramHead(LikesHead):
         # Not persistent: the artifact stores the bins once, as readable JSON.
         self.register_buffer("edges", edges, persistent=False)  # [K + 1]
         self.register_buffer("centres", (edges[:-1] + edges[1:]) / 2, persistent=False)  # [K]
-        # Where the distribution is read for the quantiles of `LEVELS`; `calibrate` moves them.
-        self.register_buffer("levels", torch.tensor(LEVELS))  # [Q]
-        self.register_buffer("mean_scale", torch.ones(1))
-        self.register_buffer("trust", torch.ones(1))  # share of a distribution's distance from the prior that counts
+        # What validation rows say, first of accounts that are known, then of strangers. A row lies between them, by the
+        # share of its account's variance that is in doubt; these shares of the two are:
+        self.register_buffer("anchors", torch.tensor([0.0, 1.0]))
+        # Where the distribution is read for the quantiles of `LEVELS`:
+        self.register_buffer("levels", torch.tensor(LEVELS).repeat(2, 1))  # [2, Q]
+        # A factor of E[likes], which hangs on a tail that few training rows have shown:
+        self.register_buffer("mean_scale", torch.ones(2))
+        # Share of a distribution's distance from the prior that counts:
+        self.register_buffer("trust", torch.ones(2))
+        self.calibrating = False  # whether scores bring whole distributions
         self.dropout = nn.Dropout(dropout)
         self.linear = MemberLinear(members, hidden_size, len(self.centres)).zeroed()  # the first prediction: the prior
         self.log_sigma = nn.Parameter(torch.tensor([math.log(prior_sigma)]))  # [1]: DeepSpeed knows no scalars
@@ -84,41 +90,66 @@ class HistogramHead(LikesHead):
         shift = self.centres.new_zeros(rows) if prior is None else prior.float()
         return (shift[:, None] + self.centres).clamp(0, self.limit)
 
-    def estimates(self, logits: Tensor, prior: Tensor | None) -> dict[str, Tensor]:
+    def estimates(self, logits: Tensor, prior: Tensor | None, doubt: Tensor | None = None) -> dict[str, Tensor]:
         """What each score rewards, of the members' mixture; see `Head`."""
-        probabilities, start = self._mixture(logits, prior)  # [B, K], [B]
-        support = self._support(start, len(logits))
-        mean = (probabilities * torch.expm1(support)).sum(dim=1) * self.mean_scale
+        return self.read(_mixture(logits), prior, doubt)
+
+    def read(self, probabilities: Tensor, prior: Tensor | None, doubt: Tensor | None = None) -> dict[str, Tensor]:
+        """`estimates` of probabilities of deviations [B, K]."""
+        start = self._start(probabilities, prior, doubt)
+        support = self._support(start, len(probabilities))
+        mean = (probabilities * torch.expm1(support)).sum(dim=1) * self._of(self.mean_scale, probabilities, doubt)
         found = {
             "mean": mean.clamp(max=math.expm1(self.limit)),
             "logmean": torch.expm1((probabilities * support).sum(dim=1)),
         }
-        quantiles = self.quantiles(probabilities) + start[:, None]
+        levels = self._of(self.levels, probabilities, doubt).contiguous()
+        quantiles = self.quantiles(probabilities, levels) + start[:, None]
         return found | named_quantiles(torch.expm1(quantiles.clamp(0, self.limit)))
 
-    def _mixture(self, logits: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Probabilities of deviations [B, K], and the log1p likes from which they deviate [B].
+    def _of(self, setting: Tensor, probabilities: Tensor, doubt: Tensor | None) -> Tensor:
+        """A setting [2, …] for each row [B, …], between the known account's and the stranger's."""
+        known, stranger = setting
+        if doubt is None:
+            return known.expand(len(probabilities), *known.shape)
+        share = self.strangeness(doubt).view(-1, *(1 for _ in known.shape))
+        return known + share * (stranger - known)
+
+    def strangeness(self, doubt: Tensor) -> Tensor:
+        """Between a known account, 0, and a stranger, 1: doubt [B] → [B]."""
+        known, stranger = self.anchors
+        return ((doubt.to(known.dtype).square() - known) / (stranger - known)).clamp(0, 1)
+
+    def _start(self, probabilities: Tensor, prior: Tensor | None, doubt: Tensor | None) -> Tensor:
+        """log1p likes [B] from which probabilities [B, K] deviate.
 
         These are the prior, moved so that the whole distribution stands as far from it as it is trusted.
         """
-        probabilities = logits.softmax(dim=2).mean(dim=1)
-        start = self.centres.new_zeros(len(logits)) if prior is None else prior.float()
-        return probabilities, start + (self.trust - 1) * (probabilities @ self.centres)
+        start = self.centres.new_zeros(len(probabilities)) if prior is None else prior.float()
+        return start + (self._of(self.trust, probabilities, doubt) - 1) * (probabilities @ self.centres)
 
-    def quantiles(self, probabilities: Tensor) -> Tensor:
-        """Deviations [B, Q] at `levels` of probabilities [B, K], linear inside a bin."""
+    def quantiles(self, probabilities: Tensor, levels: Tensor) -> Tensor:
+        """Deviations [B, Q] at levels [B, Q] of probabilities [B, K], linear inside a bin."""
         cdf = probabilities.cumsum(dim=1)
-        levels = self.levels.expand(len(cdf), -1).contiguous()
         index = torch.searchsorted(cdf, levels).clamp(max=cdf.shape[1] - 1)  # [B, Q]
         inside = probabilities.gather(1, index)
         share = ((levels - cdf.gather(1, index) + inside) / inside.clamp(min=1e-12)).clamp(0, 1)
         return self.edges[index] + share * (self.edges[1] - self.edges[0])
 
-    def ranks(self, logits: Tensor, prior: Tensor, likes: Tensor) -> dict[str, Tensor]:
-        """Likes are whole numbers: each stands for the half on both sides. With them goes the prior."""
-        mixture = self._mixture(logits, prior)
-        sides = {"below": likes - 0.5, "up_to": likes + 0.5}
-        return {name: self._cdf(*mixture, side) for name, side in sides.items()} | {"prior": prior.float()}
+    def to_calibrate(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """While `calibrating`: the mixture's `probabilities` [B, K], `prior` and `doubt` [B]."""
+        if not self.calibrating:
+            return {}
+        doubt = torch.zeros_like(targets.prior) if targets.doubt is None else targets.doubt
+        return {"probabilities": _mixture(logits), "prior": targets.prior, "doubt": doubt}
+
+    def places(self, probabilities: Tensor, prior: Tensor, doubt: Tensor, likes: Tensor) -> tuple[Tensor, Tensor]:
+        """Shares of distributions [B, K] below likes [B] and up to them: [B] each.
+
+        Likes are whole numbers: each stands for the half on both sides.
+        """
+        start = self._start(probabilities, prior, doubt)
+        return self._cdf(probabilities, start, likes - 0.5), self._cdf(probabilities, start, likes + 0.5)
 
     def _cdf(self, probabilities: Tensor, start: Tensor, likes: Tensor) -> Tensor:
         """Share of the mixture at or below likes [B]: [B], linear inside a bin."""
@@ -129,14 +160,7 @@ class HistogramHead(LikesHead):
         share = below + probabilities.gather(1, index) * (places[:, None] - index)
         return torch.where(likes < 0, 0.0, share.squeeze(1))  # all mass below zero likes is zero likes
 
-    def believe(self, trust: float) -> None:
-        """Move distributions towards the prior: the mean keeps this share of its distance, in [0, 1]."""
-        self.trust.fill_(trust)
 
-    def calibrate(self, levels: Tensor, mean_scale: float) -> None:
-        """Read the quantiles of `LEVELS` at other levels [Q] of the distribution, ascending and in (0, 1).
-
-        `mean_scale` multiplies E[likes], which hangs on a tail that few training rows have shown.
-        """
-        self.levels.copy_(levels)
-        self.mean_scale.fill_(mean_scale)
+def _mixture(logits: Tensor) -> Tensor:
+    """Probabilities of deviations: logits of members [B, M, K] → [B, K]."""
+    return logits.softmax(dim=2).mean(dim=1)

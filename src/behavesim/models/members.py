@@ -26,3 +26,18 @@ class MemberLinear(nn.Module):
         """Every member's own states; [B, 1, in] are the same to all of them."""
         product = torch.bmm(states.expand(-1, self.members, -1).transpose(0, 1), self.weight)  # [M, B, out]
         return (product + self.bias[:, None].to(product.dtype)).transpose(0, 1)
+
+
+class MemberGate(nn.Module):
+    """A factor for each member and number, closed at first: [B, 1, D] → [B, M, D].
+
+    A module of its own, since ZeRO-3 brings weights together for a backward pass where a module's `forward` used them.
+    """
+
+    def __init__(self, members: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, features))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """In the precision of the weights."""
+        return states.to(self.weight.dtype) * self.weight

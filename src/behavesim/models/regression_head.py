@@ -57,7 +57,7 @@ class RegressionHead(LikesHead):
         self.residuals[places] = residuals.to(self.residuals.dtype)
         self.seen += len(residuals)
 
-    def estimates(self, logits: Tensor, prior: Tensor | None = None) -> dict[str, Tensor]:
+    def estimates(self, logits: Tensor, prior: Tensor | None = None, doubt: Tensor | None = None) -> dict[str, Tensor]:
         """See `Head`; before any training the spread is zero."""
         residuals = self.residuals[: max(1, min(int(self.seen), REMEMBERED))]
         logs = (logits.mean(dim=1) + residuals).clamp(min=0, max=math.log1p(self.limit))  # [B, R]

@@ -1,19 +1,20 @@
 """What an evaluation found: estimates beside baselines, their scores, and how far these can be trusted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 
 from behavesim.metrics import bootstrap
-from behavesim.metrics.bootstrap import BootstrapResult, confidence_interval, paired_bootstrap
+from behavesim.metrics.bootstrap import BootstrapResult, confidence_interval, mean_interval, paired_bootstrap
 from behavesim.metrics.estimates import LikesEstimates
 from behavesim.metrics.likes import likes_metrics
 
 MODEL = "model"
+FAILURES = "parse_failures"  # share of written answers that held no number, a score that no estimate holds
 COMPARED = "rmsle"  # the metric in which the model is compared with each baseline
 INTERVALS, WITH_PAST, BASELINES = "intervals", "with_past", "baselines"  # keys of metrics.json
 # Resampled rows of one interval: 2,000 resamples of up to 10,000 rows, and fewer of a larger table, whose intervals
@@ -39,7 +40,10 @@ class Forecasts:
     estimates: Mapping[str, LikesEstimates]
     """By name."""
     known: np.ndarray | None = None
-    """[N], how many earlier labelled posts of each row's account were known; None where nobody can tell."""
+    """[N], how many earlier labelled posts of each row's account were known; None where nobody can tell.
+
+    Of training, a model also remembers later posts, and those of other accounts: 0 is no account unknown to it.
+    """
 
     def __post_init__(self) -> None:
         for name, each in self.estimates.items():
@@ -64,11 +68,14 @@ class Forecasts:
 
     @cached_property
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """Bounds of 95 % of each name's metrics, those of `bootstrap.METRICS`; whole accounts are drawn."""
-        return {
-            name: {metric: self._interval(each, metric) for metric in bootstrap.METRICS if metric in self.scores[name]}
-            for name, each in self.estimates.items()
-        }
+        """Bounds of 95 % of each name's metrics, of all that have some; whole accounts are drawn."""
+        return {name: self._intervals(name) for name in self.estimates}
+
+    @cached_property
+    def past(self) -> Self | None:
+        """The rows whose account had an earlier post that was known; None where there are none."""
+        rows = np.flatnonzero(self.known) if self.known is not None else ()
+        return replace(self, **self._rows(rows)) if len(rows) else None
 
     @property
     def samples(self) -> int:
@@ -78,21 +85,30 @@ class Forecasts:
     def metrics_of(self, name: str) -> dict[str, Any]:
         """The metrics of a name and, under `INTERVALS`, their bounds: what `metrics.json` holds.
 
-        Under `WITH_PAST` are those of the rows whose account had an earlier post that was known, if there are any.
+        Under `WITH_PAST` are both of `past`, if there are such rows.
         """
-        bounds = {metric: list(found) for metric, found in self.intervals[name].items()}
-        found = {**self.scores[name], INTERVALS: bounds}
-        past = np.flatnonzero(self.known) if self.known is not None else np.zeros(0, np.int64)
-        if len(past):
-            found[WITH_PAST] = likes_metrics(self.actual[past], self.estimates[name].take(past), self.accounts[past])
-        return found
+        found = self._bounded(name)
+        return found if self.past is None else found | {WITH_PAST: self.past._bounded(name)}
+
+    def _bounded(self, name: str) -> dict[str, Any]:
+        return self.scores[name] | {INTERVALS: {metric: list(found) for metric, found in self.intervals[name].items()}}
 
     def _metrics(self, name: str) -> dict[str, float]:
         return likes_metrics(self.actual, self.estimates[name], self.accounts)
 
-    def _interval(self, estimates: LikesEstimates, metric: str) -> tuple[float, float]:
-        settings = {"metric": metric, "clusters": self.accounts, "samples": self.samples}
-        return confidence_interval(self.actual, estimates, **settings)
+    def _intervals(self, name: str) -> dict[str, tuple[float, float]]:
+        given = (self.actual, self.estimates[name])
+        metrics = [metric for metric in bootstrap.METRICS if metric in self.scores[name]]
+        return {metric: confidence_interval(*given, metric=metric, **self._drawing()) for metric in metrics}
+
+    def _drawing(self) -> dict[str, Any]:
+        """What intervals are drawn from, and how often."""
+        return {"clusters": self.accounts, "samples": self.samples}
+
+    def _rows(self, rows: np.ndarray) -> dict[str, Any]:
+        """The fields of some rows, by indices [K]."""
+        estimates = {name: each.take(rows) for name, each in self.estimates.items()}
+        return {"frame": self.frame[rows], "estimates": estimates, "known": self.known[rows]}
 
     def _check_rows(self, name: str, rows: int) -> None:
         if rows != self.frame.height:
@@ -108,13 +124,17 @@ class Evaluation(Forecasts):
 
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the page says of the evaluation beside its rows: artifact, table, date, versions."""
-    failures: Mapping[str, float] = field(default_factory=dict)
-    """Metrics of the model that no estimate holds, such as `parse_failures`."""
+    failures: np.ndarray | None = None
+    """[N], share of each row's written answers that held no number; None of a model that writes none."""
+    missing: str = ""
+    """What the page says of baselines that are not there."""
 
     def __post_init__(self) -> None:
         if next(iter(self.estimates), None) != MODEL:
             raise ValueError(f"estimates: found {', '.join(self.estimates)}; accepted: {MODEL} and then the baselines")
         super().__post_init__()
+        if self.failures is not None:
+            self._check_rows("failures", len(self.failures))
 
     @property
     def model(self) -> LikesEstimates:
@@ -124,9 +144,8 @@ class Evaluation(Forecasts):
     @cached_property
     def differences(self) -> dict[str, BootstrapResult]:
         """The model's `COMPARED` minus that of each baseline: negative where the model is better."""
-        settings = {"metric": COMPARED, "clusters": self.accounts, "samples": self.samples}
         return {
-            name: paired_bootstrap(self.actual, self.model, each, **settings)
+            name: paired_bootstrap(self.actual, self.model, each, metric=COMPARED, **self._drawing())
             for name, each in self.estimates.items()
             if name != MODEL
         }
@@ -137,4 +156,15 @@ class Evaluation(Forecasts):
         return self.metrics_of(MODEL) | {BASELINES: others}
 
     def _metrics(self, name: str) -> dict[str, float]:
-        return super()._metrics(name) | (self.failures if name == MODEL else {})
+        found = super()._metrics(name)
+        return found | {FAILURES: float(self.failures.mean())} if self._writes(name) else found
+
+    def _intervals(self, name: str) -> dict[str, tuple[float, float]]:
+        found = super()._intervals(name)
+        return found | {FAILURES: mean_interval(self.failures, **self._drawing())} if self._writes(name) else found
+
+    def _rows(self, rows: np.ndarray) -> dict[str, Any]:
+        return super()._rows(rows) | {"failures": None if self.failures is None else self.failures[rows]}
+
+    def _writes(self, name: str) -> bool:
+        return name == MODEL and self.failures is not None

@@ -28,6 +28,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
 def rendered(evaluation: Evaluation) -> str:
     """The page. What tweets say is text in it, and never markup."""
     loader = PackageLoader("behavesim.reporting", ".")
+    past = evaluation.past
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -37,9 +38,12 @@ def rendered(evaluation: Evaluation) -> str:
         accounts=int(evaluation.accounts.max()),
         few_accounts=FEW_ACCOUNTS,
         scores=tables.scores(evaluation),
+        past=past,
+        scores_with_past=[] if past is None or past.frame.height == evaluation.frame.height else tables.scores(past),
         differences=tables.differences(evaluation),
         companies=tables.companies(evaluation),
         sizes=tables.sizes(evaluation),
+        by_known=tables.BY_KNOWN,
         misses=tables.misses(evaluation),
         has_quantiles=evaluation.model.quantiles is not None,
         **_pictures(evaluation),

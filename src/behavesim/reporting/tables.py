@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,20 @@ from behavesim.metrics.distribution import HIGH, LOW
 from behavesim.metrics.likes import row_errors
 from behavesim.reporting.evaluation import Evaluation
 
+BREAKDOWN = "breakdown.csv"
+BY_COMPANY, BY_KNOWN = "company", "earlier known tweets"  # kinds of groups
+NAMELESS = "without a company"
+# Which posts a baseline is made of: what a model is told may be more, or newer.
+MADE_OF = MappingProxyType(
+    {
+        "constant": "likes of all training tweets",
+        "account mean": "training tweets of the account alone, later ones too; newer tweets that the model is told of "
+        "do not count",
+        "rolling mean": "the account’s last five tweets before each tweet, of those that the model may look back on; "
+        "where there are none, the constant",
+        "lightgbm": "training tweets alone, their texts too; newer tweets that the model is told of do not count",
+    }
+)
 COMPANIES, MISSES = 20, 20
 LOWER, HIGHER, NOMINAL = "lower", "higher", "0.8"
 
@@ -70,6 +86,7 @@ def differences(evaluation: Evaluation) -> list[dict[str, str]]:
     return [
         {
             "baseline": name,
+            "made_of": MADE_OF.get(name, ""),
             "difference": signed(found.difference),
             "interval": f"{signed(found.low)} to {signed(found.high)}",
             "p": f"{found.p_value:.3f}" if found.p_value >= 0.001 else "below 0.001",
@@ -81,7 +98,7 @@ def differences(evaluation: Evaluation) -> list[dict[str, str]]:
 
 def companies(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Scores of the largest companies, and last of all others together."""
-    names = evaluation.frame["company"].fill_null("").replace("", "without a company")
+    names = _companies(evaluation)
     counts = names.value_counts(name="rows").sort(["rows", names.name], descending=[True, False])
     largest = counts[names.name].head(COMPANIES)
     rest = f"the rest ({counts.height - len(largest):,} companies)"
@@ -92,10 +109,31 @@ def companies(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def sizes(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Scores by how many earlier tweets of an account were known; empty where that is not known."""
+    return [_group(row) for row in _by_known(evaluation)]
+
+
+def write_breakdown(evaluation: Evaluation, folder: Path) -> Path:
+    """`breakdown.csv` in `folder`, which is there; returns its path.
+
+    A row for each company, and one for each number of earlier known tweets: `kind`, `group`, `n` and the scores of the
+    page's groups, in their units, as `by_group` has them.
+    """
+    found = {BY_COMPANY: by_group(evaluation.actual, evaluation.model, _companies(evaluation).to_numpy())}
+    found[BY_KNOWN] = _by_known(evaluation)
+    rows = [{"kind": kind, **row} for kind, groups in found.items() for row in groups]
+    pl.from_dicts(rows, infer_schema_length=None).write_csv(folder / BREAKDOWN)
+    return folder / BREAKDOWN
+
+
+def _companies(evaluation: Evaluation) -> pl.Series:
+    return evaluation.frame["company"].fill_null("").replace("", NAMELESS)
+
+
+def _by_known(evaluation: Evaluation) -> list[dict[str, Any]]:
     if evaluation.known is None:
         return []
     found = by_group(evaluation.actual, evaluation.model, account_sizes(evaluation.known))
-    return [_group(row) for row in sorted(found, key=lambda row: SIZES.index(row["group"]))]
+    return sorted(found, key=lambda row: SIZES.index(row["group"]))
 
 
 def misses(evaluation: Evaluation) -> list[dict[str, str]]:

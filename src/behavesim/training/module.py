@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from behavesim.data.batch import Batch
+from behavesim.data.view import STATISTICS
 from behavesim.metrics.estimates import LikesEstimates
 from behavesim.metrics.likes import likes_metrics
 from behavesim.models.git import GitModel
@@ -56,7 +57,8 @@ def failures_of(table: dict[str, np.ndarray]) -> dict[str, float]:
 
 def targets_of(batch: Batch) -> Targets:
     """What is known of a labelled batch besides the model's inputs."""
-    return Targets(prior=batch.prior[:, 0], answer_length=batch.answer_length, likes=batch.likes)
+    doubt = batch.statistics[:, 0, STATISTICS.index("doubt")]
+    return Targets(batch.prior[:, 0], batch.answer_length, batch.likes, doubt)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from behavesim.data.gp.groups import groups_of, rows_of
 from behavesim.data.gp.kernel import Kernel, Points
-from behavesim.data.gp.process import GaussianProcess, _by_company
+from behavesim.data.gp.process import GaussianProcess
 
 
 def drawn(rows, *, seed=0, columns=3, text=2, companies=3, accounts=2, years=3.0):
@@ -30,7 +31,7 @@ def kernel(columns=3, seed=0):
 def taught(points, values, of=None):
     """A process with all points inducing and a kernel that is given, not fitted."""
     start = GaussianProcess(of or kernel(points.shown.shape[1]), 2.0, 1.5, points, torch.zeros(len(points)).double())
-    return start._taught(points, torch.as_tensor(values).double(), list(_by_company(points).values()))
+    return start._taught(points, torch.as_tensor(values).double(), list(rows_of(groups_of(points)).values()))
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from behavesim.data.gp import conditioning
-from behavesim.data.gp.conditioning import FOREVER, Asked, Known, ages, blocks, conditioned
+from behavesim.data.gp.conditioning import Asked, Known, conditioned
 from behavesim.data.gp.kernel import Points
 
 # Few instants, so that most are shared.
@@ -31,7 +30,7 @@ def case_of(points_of, exactly, kernel_of):
         points = exactly(points_of(len(posts) + len(tweets), seed=seed, companies=1, accounts=3))
         times, standing = np.array([time for time, _ in posts]), np.array([stands for _, stands in posts])
         values = torch.from_numpy(np.random.default_rng(seed).standard_normal(len(posts)))
-        known = Known(points[torch.arange(len(posts))], values, times, standing, times * 0 + FOREVER)
+        known = Known(points[torch.arange(len(posts))], values, times, standing)
         among = np.array([place % len(posts) if own else -1 for place, (_, own) in enumerate(tweets)])
         places = np.where(among < 0, len(posts) + np.arange(len(tweets)), among)
         asked_times = np.where(among < 0, [time for time, _ in tweets], times[among])
@@ -125,80 +124,3 @@ def test_where_nothing_may_be_known_nothing_is_expected(case_of, posts):
     mean, variance = conditioned(kernel, known[np.arange(len(posts))], asked)
     np.testing.assert_allclose(mean, 0, atol=1e-12)
     np.testing.assert_allclose(variance, kernel.own_variance[None], rtol=1e-9)
-
-
-@pytest.fixture(scope="session")
-def crowd_of(points_of):
-    """Posts and tweets of one company and a few accounts; the last of them has no post."""
-
-    def crowd(posts, tweets, seed, instants=6):
-        random = np.random.default_rng(seed)
-        points = points_of(posts + tweets, seed=seed, companies=1, accounts=4)
-        account = torch.from_numpy(np.r_[random.integers(0, 3, posts), random.integers(0, 4, tweets)])
-        points = replace(points, account=account * 7 - 5)
-        times = random.integers(0, instants, posts + tweets)
-        first, last = torch.arange(posts), torch.arange(posts, posts + tweets)
-        standing, until = random.random(posts) < 0.5, np.full(posts, FOREVER)
-        known = Known(points[first], torch.zeros(posts).double(), times[:posts], standing, until)
-        return known, Asked(points[last], times[posts:])
-
-    return crowd
-
-
-CROWDS = st.tuples(st.integers(1, 30), st.integers(1, 12), SEEDS)
-
-
-def block_of(found, tweet):
-    return next(posts for posts, tweets in found if tweet in tweets)
-
-
-def small(largest, known, asked):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conditioning, "LARGEST", largest)
-        return blocks(known, asked)
-
-
-@settings(deadline=None, max_examples=100)
-@given(CROWDS, st.integers(1, 12))
-def test_blocks_hold_no_post_twice_and_every_tweet_once(crowd_of, crowd, largest):
-    known, asked = crowd_of(*crowd)
-    found = small(largest, known, asked)
-    posts, tweets = (np.concatenate([block[part] for block in found]) for part in (0, 1))
-    assert len(np.unique(posts)) == len(posts) and set(posts) <= set(range(len(known.times)))
-    assert sorted(tweets) == list(range(len(asked.times)))
-    assert all(0 < len(block) <= largest for block, _ in found)
-    if len(known.times) <= largest:
-        assert len(found) == 1 and len(posts) == len(known.times)
-
-
-@settings(deadline=None, max_examples=100)
-@given(CROWDS, st.integers(1, 12))
-def test_a_tweet_of_a_known_account_looks_at_posts_of_it(crowd_of, crowd, largest):
-    known, asked = crowd_of(*crowd)
-    found = small(largest, known, asked)
-    accounts = known.points.account.numpy()
-    for tweet, account in enumerate(asked.points.account.numpy()):
-        assert account not in accounts or account in accounts[block_of(found, tweet)]
-
-
-@settings(deadline=None, max_examples=100)
-@given(CROWDS, st.integers(1, 12))
-def test_a_tweet_later_than_posts_of_its_account_looks_at_one_of_them(crowd_of, crowd, largest):
-    known, asked = crowd_of(*crowd)
-    found = small(largest, known, asked)
-    for tweet, (account, time) in enumerate(zip(asked.points.account.numpy(), asked.times, strict=True)):
-        earlier = np.flatnonzero((known.points.account.numpy() == account) & (known.times < time))
-        assert not len(earlier) or set(earlier) & set(block_of(found, tweet))
-
-
-@settings(deadline=None)
-@given(CROWDS, st.data())
-def test_tweets_of_one_age_may_know_the_same_posts(crowd_of, crowd, data):
-    known, asked = crowd_of(*crowd)
-    ends = st.lists(st.integers(-1, 6), min_size=len(known.times), max_size=len(known.times))
-    known = replace(known, until=np.array(data.draw(ends)))
-    seen = np.zeros((len(asked.times), len(known.times)), bool)
-    for posts, tweets in ages(known, asked):
-        assert not seen[tweets].any()
-        seen[np.ix_(tweets, posts)] = True
-    np.testing.assert_array_equal(seen, known.until >= asked.times[:, None])

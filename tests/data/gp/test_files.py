@@ -1,7 +1,7 @@
 """A process as a file: nothing is lost, and one key is fitted once."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -49,12 +49,22 @@ def test_what_is_read_is_what_was_written_to_the_last_bit(tmp_path, example, sha
     assert not any(weights.requires_grad for weights in read.kernel.parameters())
 
 
+def test_companies_that_an_account_links_are_kept_with_the_same_weights(tmp_path, points_of, process_of):
+    points = points_of(20)
+    linked = replace(points, account=points.account.where(points.company == 0, 7))
+    process = process_of(linked, np.random.default_rng(0).standard_normal(20))
+    write_process(process, tmp_path / "process.safetensors", training=True)
+    read = read_process(tmp_path / "process.safetensors")
+    assert bits(read) == bits(process) and list(read.without) == [0, 1, 2]
+    assert torch.equal(read.without[1], read.without[2]) and not torch.equal(read.without[0], read.without[1])
+
+
 def test_what_is_read_answers_alike(tmp_path, example, points_of):
     process = example()
     write_process(process, tmp_path / "process.safetensors", training=True)
     read = read_process(tmp_path / "process.safetensors")
     times = np.arange(20)
-    known = Known(process.inducing, torch.ones(20).double(), times, times % 2 == 0, times + 100)
+    known = Known(process.inducing, torch.ones(20).double(), times, times % 2 == 0)
     asked = Asked(process.inducing, np.arange(20) + 1)
     for new in (False, True):
         first, second = process.expect(known, asked, new=new), read.expect(known, asked, new=new)

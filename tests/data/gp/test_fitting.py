@@ -7,13 +7,13 @@ from scipy import stats
 
 from behavesim.data.gp import fitting
 from behavesim.data.gp.fitting import fit_kernel
+from behavesim.data.gp.groups import groups_of, rows_of
 from behavesim.data.gp.kernel import Kernel
-from behavesim.data.gp.process import _by_company
 
 
 def fitted(points, values):
     values = torch.as_tensor(np.asarray(values)).float()
-    return fit_kernel(points, (values - values.mean()) / values.std(), list(_by_company(points).values()))
+    return fit_kernel(points, (values - values.mean()) / values.std(), list(rows_of(groups_of(points)).values()))
 
 
 def shares(kernel, level):
@@ -92,7 +92,7 @@ def test_a_kernel_without_drift_never_finds_one(points_of):
     points = points_of(160, companies=16)
     values = torch.from_numpy(np.sin(3 * points.time.numpy())).float()
     drifting, still = (
-        fit_kernel(points, values, list(_by_company(points).values()), drifts=drifts) for drifts in (True, False)
+        fit_kernel(points, values, list(rows_of(groups_of(points)).values()), drifts=drifts) for drifts in (True, False)
     )
     assert drifting.log_amplitudes[:, 1].exp().sum() > 0.01
     assert (still.log_amplitudes[:, 1].exp() < 1e-11).all()

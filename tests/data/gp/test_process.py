@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from behavesim.data.gp import conditioning
 from behavesim.data.gp import process as module
-from behavesim.data.gp.conditioning import FOREVER, Asked, Known
+from behavesim.data.gp.conditioning import Asked, Known
+from behavesim.data.gp.groups import groups_of, rows_of
 from behavesim.data.gp.kernel import Points
-from behavesim.data.gp.process import GaussianProcess, _by_company
+from behavesim.data.gp.process import GaussianProcess
 
 ROWS = 120
 
@@ -18,7 +18,7 @@ ROWS = 120
 def standing(process, points, logs):
     """Posts that may be known at any time but their own instant."""
     times = np.arange(len(points))
-    return Known(points, process.values(logs), times, times >= 0, np.full(len(points), FOREVER))
+    return Known(points, process.values(logs), times, times >= 0)
 
 
 def at_other_times(points):
@@ -61,7 +61,7 @@ def without_company(points, code):
 
 
 def taught_again(process, points, logs):
-    return process._taught(points, process.values(logs), list(_by_company(points).values()))
+    return process._taught(points, process.values(logs), list(rows_of(groups_of(points)).values()))
 
 
 def test_with_every_row_inducing_the_process_is_exact(process, table):
@@ -136,6 +136,54 @@ def test_posts_of_other_companies_change_nothing(process, table):
     assert (nothing.mean == nothing.shared).all() and (nothing.shared == found.shared).all()
 
 
+@pytest.fixture(scope="module")
+def linked(table):
+    """The rows of `table`, of which an account has two companies: 4, and some tweets of 1."""
+    points, logs, _ = table
+    account = points.account.clone()
+    account[(points.company == 1).nonzero()[:5, 0]] = 8
+    return replace(points, account=account), logs
+
+
+def test_posts_of_the_same_account_count_whatever_company_is_said_to_be_theirs(linked):
+    points, logs = linked
+    process = GaussianProcess.fit(points, logs)
+    known, asked = standing(process, points, logs), at_other_times(points[(points.account == 8).nonzero()[:3, 0]])
+    elsewhere = replace(asked, points=replace(asked.points, company=torch.tensor([-5, 4, 0])))  # new, two, and linking
+    for tweets in (asked, elsewhere):
+        found = process.expect(known, tweets)
+        assert alike(found.mean, exact_mean(process, points, logs, tweets.points), 1e-3)
+        assert (found.variance < float(process.kernel.own_variance)).all()
+        for row in range(3):  # what links two groups changes nothing for others
+            alone = process.expect(known, tweets[np.array([row])])
+            torch.testing.assert_close(alone.mean[0], found.mean[row], rtol=1e-9, atol=1e-9)
+
+
+def test_a_company_spelled_otherwise_in_newer_posts_is_found_by_its_account(linked):
+    points, logs = linked
+    process = GaussianProcess.fit(points, logs)
+    known, asked = standing(process, points, logs), at_other_times(points[(points.account == 0).nonzero()[:2, 0]])
+    newer = replace(known, points=replace(points, company=points.company.where(points.account != 0, 77)))
+    own, respelled = process.expect(known, asked), process.expect(newer, asked)
+    alone = process.expect(newer[np.flatnonzero(newer.points.company.numpy() != 77)], asked)
+    assert (own.variance < respelled.variance).all() and (respelled.variance < 0.999 * alone.variance).all()
+
+
+def test_training_rows_are_told_what_all_but_their_group_taught(linked):
+    points, logs = linked
+    process = GaussianProcess.fit(points, logs)
+    group = torch.from_numpy(groups_of(points))
+    assert set(group.tolist()) == {0, 1, 2, 3, 5} and set(process.without) == set(range(6))
+    known = standing(process, points, logs)
+    found = [process.expect(posts, Asked(points, known.times), new=True).shared for posts in (known, None)]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+    for name in group.unique():
+        rest, own = (group != name).nonzero()[:, 0], (group == name).nonzero()[:, 0]
+        apart = taught_again(process, points[rest], logs[rest.numpy()])
+        expected = apart.expect(None, at_other_times(points[own])).shared
+        torch.testing.assert_close(found[0][own], expected, rtol=1e-6, atol=1e-7)
+
+
 def test_the_same_rows_give_the_same_process_to_the_last_bit(process, table):
     again = GaussianProcess.fit(*table[:2])
     pairs = [(again.weights, process.weights), (again.kernel.log_amplitudes, process.kernel.log_amplitudes)]
@@ -204,16 +252,6 @@ def test_tweets_that_hardly_differ_are_no_trouble(points_of, process_of, columns
         points = points_of(300, seed=seed, columns=columns, text=0, years=years, companies=20)
         process = process_of(points, np.random.default_rng(seed).standard_normal(300))
         assert torch.isfinite(process.weights).all() and all(torch.isfinite(w).all() for w in process.without.values())
-
-
-@pytest.mark.parametrize("accounts", [1, 2])
-def test_every_row_of_a_large_company_teaches(points_of, process_of, monkeypatch, accounts):
-    monkeypatch.setattr(conditioning, "LARGEST", 8)
-    points = points_of(30, companies=1, accounts=accounts)
-    values = np.random.default_rng(0).standard_normal(30)
-    before = process_of(points, values).weights
-    silent = [row for row in range(30) if (process_of(points, values + np.eye(30)[row]).weights == before).all()]
-    assert not silent
 
 
 def test_units_are_those_of_log_likes(process, table):

@@ -1,16 +1,17 @@
-"""What labelled posts of a company say of its other tweets, each looking back on those that it may know."""
+"""What labelled posts of a group say of its other tweets, each looking back on those that it may know."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from behavesim.data.gp.groups import looked_up
 from behavesim.data.gp.kernel import Kernel, Points
 
-# Posts of a company that are looked at together; of a larger one those that stand near an account in its list.
+# Posts of a group that are looked at together; of a larger one those that stand near a tweet in its list.
 LARGEST = 1024
-FOREVER = np.iinfo(np.int64).max  # a time after all
 ROOM = 20_000_000  # numbers that are held at a time where posts are taken out again
 
 
@@ -18,18 +19,17 @@ ROOM = 20_000_000  # numbers that are held at a time where posts are taken out a
 class Known:
     """P labelled posts.
 
-    Those that stand may be known at any time `until` one, but at their own instant; the others only strictly later.
+    Those that stand may be known at any time but their own instant, the others only strictly later.
     """
 
     points: Points
     values: Tensor  # [P] float64, what is known of each beyond what all tweets share
     times: np.ndarray  # [P] int64
     standing: np.ndarray  # [P] bool
-    until: np.ndarray  # [P] int64, the last time of tweets that may know a post
 
     def __getitem__(self, rows: np.ndarray) -> "Known":
         at = torch.from_numpy(rows)
-        return Known(self.points[at], self.values[at], self.times[rows], self.standing[rows], self.until[rows])
+        return Known(self.points[at], self.values[at], self.times[rows], self.standing[rows])
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Asked:
 
 
 def conditioned(kernel: Kernel, known: Known, asked: Asked) -> tuple[Tensor, Tensor]:
-    """Mean and variance of tweets of one company given its posts: [N] each, float64.
+    """Mean and variance of tweets of one group given its posts: [N] each, float64.
 
     The Cholesky factor of posts in the order of time holds the prediction of each from all before it, so that one
     factorisation serves tweets of every instant. What a tweet may not know although it stands is taken out again.
@@ -73,13 +73,6 @@ def conditioned(kernel: Kernel, known: Known, asked: Asked) -> tuple[Tensor, Ten
     return mean, variance.clamp(min=0)
 
 
-def ages(known: Known, asked: Asked) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Places of tweets, parted so that no post is known to some of a part alone because of `until`; and its posts."""
-    age = np.searchsorted(np.unique(known.until), asked.times)
-    parts = [np.flatnonzero(age == number) for number in np.unique(age)]
-    return [(np.flatnonzero(known.until >= asked.times[tweets].max()), tweets) for tweets in parts]
-
-
 def _without(
     inverse: Tensor, white: Tensor, seen: Tensor, links: Tensor, first: np.ndarray, last: np.ndarray
 ) -> tuple[Tensor, Tensor]:
@@ -94,21 +87,44 @@ def _without(
     return (solved * weights).sum(dim=1), (solved * shares).sum(dim=1)
 
 
-def blocks(known: Known | Asked, asked: Asked) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Places of posts of one company and of the tweets that look at them, in blocks of at most `LARGEST` posts."""
+def windows(known: Known, asked: Asked) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Places of posts of one group and of the tweets that look at them, in windows of at most `LARGEST` posts.
+
+    Windows that follow each other have half of their posts in common. So a tweet always looks at half a window of posts
+    that stand before it, or at all where there are fewer; with windows side by side it would see one behind a border.
+    """
     if len(known.times) <= LARGEST:
         return [(np.arange(len(known.times)), np.arange(len(asked.times)))]
-    accounts, moments = np.unique(known.points.account.numpy()), np.unique(known.times)
+    stride = LARGEST // 2
+    order, before = _listed(known, asked)
+    last = math.ceil((len(order) - LARGEST) / stride)
+    at = (before // stride - 1).clip(0, last)
+    return [
+        (np.sort(order[number * stride :][:LARGEST]), np.flatnonzero(at == number)) for number in np.unique(at).tolist()
+    ]
 
-    def key(points: Points, times: np.ndarray) -> np.ndarray:
-        """Sorts by account and then by time."""
-        return np.searchsorted(accounts, points.account.numpy()) * (len(moments) + 1) + np.searchsorted(moments, times)
 
-    keys, own = key(known.points, known.times), np.searchsorted(accounts, known.points.account.numpy())
-    order = np.argsort(keys, kind="stable")
-    # A tweet stands with the post before it, or with the first of its account.
-    before = np.searchsorted(keys[order], key(asked.points, asked.times)) - 1
-    first = np.searchsorted(own[order], np.searchsorted(accounts, asked.points.account.numpy()))
-    at = np.maximum(before, first).clip(max=len(order) - 1) // LARGEST
-    posts = np.split(order, range(LARGEST, len(order), LARGEST))
-    return [(np.sort(some), np.flatnonzero(at == number)) for number, some in enumerate(posts)]
+def pieces(points: Points) -> list[np.ndarray]:
+    """Places of tweets of one group in pieces of about one size, at most `LARGEST`, each place in one of them."""
+    order = np.lexsort((points.time.numpy(), points.account.numpy(), _homes(points, points)))
+    return [np.sort(piece) for piece in np.array_split(order, math.ceil(len(order) / LARGEST))]
+
+
+def _listed(known: Known, asked: Asked) -> tuple[np.ndarray, np.ndarray]:
+    """Places of posts by account and time, [P]; and how many of them stand before each tweet, [N]."""
+    posts = np.repeat([True, False], [len(known.times), len(asked.times)])
+    pairs = (known.points, known.points), (known.points, asked.points)
+    home = np.concatenate([_homes(*pair) for pair in pairs])
+    account = np.concatenate([points.account.numpy() for _, points in pairs])
+    # Posts of its own instant stand behind a tweet.
+    order = np.lexsort((posts, np.concatenate([known.times, asked.times]), account, home))
+    before = np.empty_like(order)
+    before[order] = np.cumsum(posts[order])
+    return order[posts[order]], before[~posts]
+
+
+def _homes(known: Points, asked: Points) -> np.ndarray:
+    """The company of most posts of each tweet's account, else its own: [N]; accounts of one stand together."""
+    pairs, counts = np.unique(np.stack([known.account.numpy(), known.company.numpy()]), axis=1, return_counts=True)
+    accounts, companies = pairs[:, np.argsort(counts, kind="stable")]
+    return looked_up(accounts, companies, asked.account.numpy(), asked.company.numpy())

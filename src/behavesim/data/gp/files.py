@@ -17,12 +17,13 @@ _KERNEL, _INDUCING, _WITHOUT, _KEY = "kernel.", "inducing.", "without.", "key"
 
 
 def write_process(process: GaussianProcess, file: Path, *, key: str = "", training: bool = False) -> None:
-    """Write all that answers; for training also the weights without each company."""
+    """Write all that answers; for training also the weights without each company's group."""
     tensors = {_KERNEL + name: tensor for name, tensor in process.kernel.state_dict().items()}
     tensors |= {_INDUCING + field.name: getattr(process.inducing, field.name) for field in fields(Points)}
     tensors |= {"weights": process.weights, "units": torch.tensor([process.centre, process.scale]).double()}
     if training:
-        tensors |= {f"{_WITHOUT}{code}": weights for code, weights in process.without.items()}
+        # Copies: companies of one group have a tensor in common, which a file may not hold twice.
+        tensors |= {f"{_WITHOUT}{code}": weights.clone() for code, weights in process.without.items()}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file, metadata={_KEY: key})
 
 

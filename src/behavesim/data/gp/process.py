@@ -8,8 +8,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from behavesim.data.gp.conditioning import Asked, Known, ages, blocks, conditioned
+from behavesim.data.gp.conditioning import Asked, Known, conditioned, pieces, windows
 from behavesim.data.gp.fitting import fit_kernel
+from behavesim.data.gp.groups import groups_of, reached, rows_of
 from behavesim.data.gp.kernel import Kernel, Points
 
 INDUCING = 512  # training rows through which all tweets share something
@@ -28,10 +29,10 @@ class Expected:
 
 @dataclass(frozen=True, eq=False)
 class GaussianProcess:
-    """What a company shares is exact; what all tweets share passes through inducing points.
+    """What a company or an account shares is exact; what all tweets share passes through inducing points.
 
     The latter is the deterministic training conditional of Quiñonero-Candela & Rasmussen (2005). Time grows with the
-    number of companies.
+    number of groups, see `groups_of`.
     """
 
     kernel: Kernel
@@ -39,7 +40,7 @@ class GaussianProcess:
     scale: float  # their standard deviation
     inducing: Points
     weights: Tensor  # [m] float64, of the covariance with inducing points
-    # The weights had a company not been there, by its code: training looks at each row as at one of a new company.
+    # The weights had a company's group not been there, by its code: training looks at each row as at one of a new one.
     without: Mapping[int, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -47,24 +48,24 @@ class GaussianProcess:
         """Of training rows and their log1p likes [N]; `drifts`: whether anything drifts in time."""
         centre, scale = float(logs.mean()), max(float(logs.std()), 1e-3)
         values = torch.from_numpy((logs - centre) / scale)
-        companies = list(_by_company(points).values())
-        kernel = fit_kernel(points, values.float(), companies, drifts=drifts)
+        groups = list(rows_of(groups_of(points)).values())
+        kernel = fit_kernel(points, values.float(), groups, drifts=drifts)
         chosen = np.random.default_rng(0).permutation(len(points))[:INDUCING]
         inducing = points[torch.from_numpy(np.sort(chosen))]
         process = cls(kernel, centre, scale, inducing, torch.zeros(len(inducing), dtype=torch.float64))
-        return process._taught(points, values, companies)
+        return process._taught(points, values, groups)
 
-    def _taught(self, points: Points, values: Tensor, companies: list[Tensor]) -> "GaussianProcess":
-        """With weights for the values [N] of training rows."""
+    def _taught(self, points: Points, values: Tensor, groups: list[Tensor]) -> "GaussianProcess":
+        """With weights for the values [N] of training rows, of which the groups are given."""
         inducing = self.inducing.double()
         covariance = self.kernel.shared(inducing, inducing)
         jitter = JITTER * covariance.diagonal().mean()
         lower = torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), dtype=torch.float64))
 
-        def evidence() -> Iterator[tuple[int, Tensor, Tensor]]:
-            # Made twice: to keep it for every company would take a matrix each.
-            for rows in companies:
-                yield int(points.company[rows[0]]), *self._evidence(points[rows], values[rows], lower)
+        def evidence() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+            # Made twice: to keep it for every group would take a matrix each.
+            for rows in groups:
+                yield points.company[rows].unique(), *self._evidence(points[rows], values[rows], lower)
 
         def weights(precision: Tensor, weighted: Tensor) -> Tensor:
             solved = torch.cholesky_solve(weighted[:, None], torch.linalg.cholesky(precision))
@@ -73,14 +74,15 @@ class GaussianProcess:
         precision, weighted = torch.eye(len(lower), dtype=torch.float64), torch.zeros(len(lower), dtype=torch.float64)
         for _, part, of_values in evidence():
             precision, weighted = precision + part, weighted + of_values
-        without = {code: weights(precision - part, weighted - of_values) for code, part, of_values in evidence()}
+        without: dict[int, Tensor] = {}
+        for companies, part, of_values in evidence():
+            without |= dict.fromkeys(companies.tolist(), weights(precision - part, weighted - of_values))
         return replace(self, weights=weights(precision, weighted), without=without)
 
     def _evidence(self, points: Points, values: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
-        """What rows of one company say of the weights: [m, m] and [m]."""
+        """What rows of one group say of the weights: [m, m] and [m]."""
         precision, weighted = 0.0, 0.0
-        company = Asked(points, np.zeros(len(points), np.int64))
-        for rows, _ in blocks(company, company):
+        for rows in pieces(points):
             part, inducing = points[torch.from_numpy(rows)].double(), self.inducing.double()
             own = self.kernel.own(part, part) + self.kernel.noise.double() * torch.eye(len(rows))
             shared = torch.linalg.solve_triangular(lower, self.kernel.shared(inducing, part), upper=False).T  # [N, m]
@@ -107,37 +109,25 @@ class GaussianProcess:
         Args:
             known: labelled posts with `values` of `GaussianProcess.values`; None: there are none.
             asked: the tweets.
-            new: forget what the tweet's own company taught the weights.
+            new: forget what the group of the tweet's company taught the weights.
         """
-        posts = {} if known is None else _by_company(known.points)
+        if known is None:
+            known = Known(asked.points[:0], torch.zeros(0).double(), asked.times[:0], asked.times[:0] > 0)
+        groups = groups_of(known.points)
+        posts = rows_of(groups)
         shared = torch.zeros(len(asked.times), dtype=torch.float64)
         mean, variance = shared.clone(), torch.full_like(shared, float(self.kernel.own_variance))
-        for code, rows in _by_company(asked.points).items():
-            weights = self.without.get(code, self.weights) if new else self.weights
+        for home, other, rows in reached(groups, known.points, asked.points):
+            weights = self.without.get(home, self.weights) if new else self.weights
             shared[rows] = self._shared(asked.points[rows], weights)
-            if code in posts:
-                own = known[posts[code].numpy()]
+            seen = [posts[name].numpy() for name in sorted({home, other}) if name in posts]
+            if seen:
+                own = known[np.sort(np.concatenate(seen))]
                 own = replace(own, values=own.values - self._shared(own.points, weights))
-                for some, tweets in self._blocks(own, asked[rows.numpy()]):
+                for some, tweets in windows(own, asked[rows.numpy()]):
                     at = rows[torch.from_numpy(tweets)]
                     mean[at], variance[at] = conditioned(self.kernel, own[some], asked[at.numpy()])
         return Expected(shared + mean, shared, variance)
 
-    def _blocks(self, known: Known, asked: Asked) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Places of posts, and of the tweets that look at them."""
-        for age, tweets in ages(known, asked):
-            for posts, some in blocks(known[age], asked[tweets]):
-                if len(some):
-                    yield age[posts], tweets[some]
-
     def _shared(self, points: Points, weights: Tensor) -> Tensor:
         return self.kernel.shared(points.double(), self.inducing.double()) @ weights
-
-
-def _by_company(points: Points) -> dict[int, Tensor]:
-    """Rows of each company, ascending, in the order in which companies come."""
-    found, first, inverse = np.unique(points.company.numpy(), return_index=True, return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    ends = np.cumsum(np.bincount(inverse, minlength=len(found)))[:-1]
-    rows = np.split(order, ends) if len(found) else []
-    return {int(found[at]): torch.from_numpy(rows[at]) for at in np.argsort(first)}
