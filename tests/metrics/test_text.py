@@ -2,8 +2,10 @@
 
 import math
 import random
+import sys
 
 import pytest
+from absl import logging as absl_logging
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,3 +95,7 @@ def test_empty_texts_score_nothing(texts):
 def test_rows_go_in_pairs(texts, references):
     with pytest.raises(ValueError, match="accepted: as many, at least one"):
         text_metrics(texts, references)
+
+
+def test_the_process_s_own_stderr_is_all_that_a_log_handler_may_hold():
+    assert absl_logging.get_absl_handler().python_handler.stream is sys.__stderr__

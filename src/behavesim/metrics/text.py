@@ -2,8 +2,10 @@
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
+from absl import logging as absl_logging
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
@@ -13,6 +15,9 @@ from behavesim.metrics.cider import cider_d
 MARKERS = ("<hyperlink>", "<mention>")
 TOKENS = re.compile(rf"{'|'.join(MARKERS)}|\w+(?:['’]\w+)*|[^\w\s]")
 ROUGES = ("rouge1", "rouge2", "rougeL")
+# rouge-score brings a log handler, which closes what stood for stderr when it was imported as soon as logging is set up
+# anew, as Hydra does. The process's own stderr it leaves alone.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def text_metrics(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
