@@ -61,9 +61,25 @@ def told(view, rows):
     return found.prior, dict(zip(STATISTICS, found.statistics.T, strict=True))
 
 
+def posts_of(view):
+    """Places in memory and in history of posts that count: newer likes take the place of the old ones."""
+    remembered, newest = (
+        dict(each.posts.select("identity", "likes").iter_rows()) for each in (view.memory, view.history)
+    )
+    old = [place for place, (one, likes) in enumerate(remembered.items()) if newest.get(one, likes) == likes]
+    new = [place for place, (one, likes) in enumerate(newest.items()) if remembered.get(one) != likes]
+    return old, new
+
+
+def frame_of(view):
+    """The posts that count."""
+    old, new = posts_of(view)
+    return pl.concat([view.memory.posts[old], view.history.posts[new]])
+
+
 def linked_to(view, company, account):
     """Companies and accounts of posts that say something of a tweet, by whatever links."""
-    posts = pl.concat([view.memory.posts, view.history.posts]).select("company", "username").rows()
+    posts = frame_of(view).select("company", "username").rows()
     found, before = {("company", company), ("account", account)}, None
     while before != len(found):
         before = len(found)
@@ -77,18 +93,11 @@ def known_to(view, rows, row):
     """Posts that a row may know: the definition, as places in memory and in history, one post after another."""
     at, found = view.history.time_of(rows.posts)[row], []
     linked = linked_to(view, rows.posts["company"][row], rows.posts["username"][row])
-    remembered, newest = (
-        dict(each.posts.select("identity", "likes").iter_rows()) for each in (view.memory, view.history)
-    )
-    for history, standing in ((view.memory, True), (view.history, False)):
-        for place, post in enumerate(history.posts.iter_rows(named=True)):
+    for history, places, standing in zip((view.memory, view.history), posts_of(view), (True, False), strict=True):
+        for place in places:
             time = history.times[place]
-            identity, likes = post["identity"], post["likes"]
-            if standing:  # newer likes take its place
-                there = time != at and newest.get(identity, likes) == likes
-            else:
-                there = time < at and remembered.get(identity) != likes
-            if there and ("company", post["company"]) in linked:
+            there = time != at if standing else time < at
+            if there and ("company", history.posts["company"][place]) in linked:
                 found.append((history, place))
     return found
 
@@ -98,8 +107,7 @@ def by_hand(view, rows, row):
     process = view.process
 
     code = int(process.points(rows.posts[row : row + 1], rows.numbers[row : row + 1]).company[0])
-    known_points = pl.concat([view.memory.posts, view.history.posts])
-    if rows.posts["company"][row] in known_points["company"]:
+    if rows.posts["company"][row] in frame_of(view)["company"]:
         names = [name for kind, name in linked_to(view, rows.posts["company"][row], None) if kind == "company"]
         code = min(codes(pl.Series(names)).tolist())
 

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 
 from behavesim.data.batch import Batch
+from behavesim.data.view import STATISTICS
 from behavesim.data.batching import plan_batches
 from behavesim.data.loader import TweetLoader
 from behavesim.training.last_checkpoint import LastCheckpoint
@@ -49,7 +50,7 @@ class Rows:
             rows=torch.tensor(rows),
             features=torch.from_numpy(DRAWN[rows]),
             likes=torch.from_numpy(LIKES[rows]),
-            statistics=torch.zeros(*views, 0),
+            statistics=torch.zeros(*views, len(STATISTICS)),
             prior=torch.zeros(views),
             history=torch.zeros(*views, 0, 0),
             history_valid=torch.zeros(*views, 0, dtype=torch.bool),
