@@ -14,9 +14,9 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 
 from behavesim.data.batch import Batch
-from behavesim.data.view import STATISTICS
 from behavesim.data.batching import plan_batches
 from behavesim.data.loader import TweetLoader
+from behavesim.data.view import STATISTICS
 from behavesim.training.last_checkpoint import LastCheckpoint
 from behavesim.training.module import LikesModule
 
