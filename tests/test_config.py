@@ -186,6 +186,7 @@ VALUES = {}
             ["data.path=tweets.csv", "data.image_features=f.npz", "model.train=[vision,head]"],
             "model.train: found vision with data.image_features; accepted: [head]",
         ),
+        (["task.history_text=true", "task.text_summary=0"], "task.history_text: found true with task.text_summary=0"),
         (
             ["data.path=tweets.csv", "data.image_features=f.npz", "data.use_images=false", "model.train=[head]"],
             "data.image_features: found with data.use_images=false",

@@ -109,6 +109,8 @@ def _impossible_models(values: Mapping[str, Any]) -> Iterator[str]:
         yield "model.train: found lora with model.lora.r=0; accepted: model.lora.r=8 or another rank"
     if {"llm", "lora"} <= set(parts):
         yield "model.train: found llm and lora; accepted: one of them, LoRA freezes the language model's own weights"
+    if value_at(values, "task.history_text") is True and value_at(values, "task.text_summary") == 0:
+        yield "task.history_text: found true with task.text_summary=0; accepted: task.text_summary=64"
     head = at("head")
     if parts and head in ("histogram", "regression") and "head" not in parts:
         yield f"model.train: found no head with model.head={head}, which starts at zero; accepted: head among them"

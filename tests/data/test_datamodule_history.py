@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -27,8 +28,9 @@ SPLIT = SplitSettings("random", 0.2, 0.2, 0)
 
 @pytest.fixture(scope="module")
 def build(sample_table, tmp_path_factory):
-    """A module on the sample's rows."""
+    """A module on the sample's rows; one that is like another is that one, unless its folder is given."""
 
+    @cache
     def make(history="train", folder=None, **encoding):
         folder = folder or tmp_path_factory.mktemp("encoded")
         options = {"split": SPLIT, "seed": 0, "folder": folder, "history": history}

@@ -17,7 +17,7 @@ MODES = ("none", "train", "rolling")
 KINDS = ("random", "unseen_time")
 HELD_OUT = ("validation", "test")
 VIEWS = {"train": 4, "validation": 1, "test": 1}
-MANY = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+MANY = settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck))
 
 
 def known_to(world, mode, part, view):

@@ -120,7 +120,7 @@ def test_labels_of_other_groups_change_no_bit_of_what_the_process_says(rememberi
             assert [seen.process for seen in found[row]] == [seen.process for seen in was[row]]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2), history=st.sampled_from(["train", "rolling"]), data=st.data())
 def test_whatever_is_remembered_a_row_is_told_what_the_others_say(remembering, seed, history, data):
     """Labels of one instant against any others, beside memories of any labels."""

@@ -5,6 +5,7 @@ import json
 import polars as pl
 import pytest
 
+from behavesim.baselines import baselines
 from behavesim.cli import compose
 from behavesim.predict import predict
 from behavesim.train import train
@@ -23,19 +24,19 @@ def official(shared, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_training_on_the_official_table_beats_the_account_mean(official, shared):
-    from behavesim import inputs
-    from behavesim.metrics.baselines import account_mean
-    from behavesim.metrics.likes import likes_metrics
-
-    metrics = json.loads((official / "output" / "metrics.json").read_text())
-    data = inputs.datamodule(compose("train", [f"data.path={shared / 'data' / 'behaviour_simulation_train.xlsx'}"]))
-    train_rows, test = (data.parts[part].frame("username", "likes") for part in ("train", "test"))
-    guesses = account_mean(train_rows["username"], data.train_likes, test["username"])
-    baseline = likes_metrics(test["likes"].to_numpy(), guesses)
-    assert metrics["n"] == test.height > 1000
-    assert metrics["rmsle"] < baseline["rmsle"]
-    assert metrics["spearman"] > baseline["spearman"]
+def test_training_on_the_official_table_beats_every_baseline(official, shared):
+    pytest.importorskip("lightgbm", reason="pip install 'behavesim[baselines]'")
+    table, folder = shared / "data" / "behaviour_simulation_train.xlsx", official / "baselines"
+    given = [f"data.path={table}", f"ckpt={official / 'artifact'}", "logger=none", f"paths.output={folder}"]
+    baselines(compose("baselines", given))
+    found = json.loads((folder / "metrics.json").read_text())
+    model, trees = found["model"], found["lightgbm"]
+    for name in ("constant", "account_mean", "rolling_mean", "lightgbm"):
+        assert model["n"] == found[name]["n"] > 2000
+        assert model["rmsle"] < found[name]["rmsle"] and model["spearman"] > found[name]["spearman"]
+    assert model["rmsle"] < 0.98 * trees["rmsle"] and model["crps_log"] < trees["crps_log"]
+    assert model["coverage_80"] == pytest.approx(0.8, abs=0.04)
+    assert model["rmsle"] == pytest.approx(json.loads((official / "output" / "metrics.json").read_text())["rmsle"])
 
 
 @pytest.mark.slow
