@@ -23,11 +23,11 @@ def scores(run: str) -> Scores | None:
 
 
 def cell(values: list[float], digits: int) -> str:
-    """Mean and standard deviation; empty without values."""
+    """Mean and standard deviation, where there is one to be seen; empty without values."""
     if not values:
         return ""
-    spread = f" ± {np.std(values, ddof=1):,.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):,.{digits}f}{spread}"
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{np.mean(values):,.{digits}f}" + (f" ± {spread:,.{digits}f}" if round(spread, digits) else "")
 
 
 def known_table(split: str) -> None:
