@@ -18,17 +18,17 @@ PARTS = {
     "digits": "head: digits, written and drawn",
 }
 METRICS = {"rmsle": 4, "rmse": 0, "mae": 0, "spearman": 4, "crps_log": 4}  # with their digits
-LIKES = Path(__file__).parents[1] / "likes" / "results"
+HERE = Path(__file__).parent
 
 
 def scores(part: str, seed: int) -> dict | None:
     """Test scores of one training; None where it is not there."""
-    whole = part == "whole"
-    file = LIKES / f"random_{seed}_train.json" if whole else LIKES.parents[1] / f"ablations/results/{part}_{seed}.json"
+    whole = HERE.parent / f"likes/results/random_{seed}_train.json"
+    file = whole if part == "whole" else HERE / f"results/{part}_{seed}.json"
     if not file.exists():
         return None
     found = json.loads(file.read_text())
-    return found["model"] if whole else found
+    return found["model"] if file == whole else found
 
 
 def cell(values: list[float], digits: int) -> str:

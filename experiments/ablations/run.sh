@@ -1,14 +1,10 @@
 #!/usr/bin/env bash
 # The default model with one part left out or exchanged, three seeds: bash experiments/ablations/run.sh TABLE FEATURES.npz
-# JOBS=2 runs two trainings at a time, each on one thread. A result that lies in results/ is not measured again.
+# JOBS=2 runs two trainings at a time; a result that lies in results/ is not measured again (experiments/study.sh).
 # The whole model is not trained again: its scores are those of experiments/likes/, which ran before.
-set -euo pipefail
+source "$(dirname "$0")/../study.sh"
 export table=$1
 export features=$2
-export here=$(dirname "$(realpath "$0")")
-jobs=${JOBS:-1}
-if [ "$jobs" -gt 1 ]; then export OMP_NUM_THREADS=1; fi
-mkdir -p "$here/results"
 
 # run NAME SEED OVERRIDE...: one training on the random split.
 run() {

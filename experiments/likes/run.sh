@@ -1,12 +1,8 @@
 #!/usr/bin/env bash
 # The default model beside baselines on every split, three seeds: bash experiments/likes/run.sh TABLE
-# JOBS=2 runs two trainings at a time, each on one thread. A result that lies in results/ is not measured again.
-set -euo pipefail
+# JOBS=2 runs two trainings at a time; a result that lies in results/ is not measured again (experiments/study.sh).
+source "$(dirname "$0")/../study.sh"
 export table=$1
-export here=$(dirname "$(realpath "$0")")
-jobs=${JOBS:-1}
-if [ "$jobs" -gt 1 ]; then export OMP_NUM_THREADS=1; fi
-mkdir -p "$here/results"
 
 # run NAME SPLIT FOLD SEED MODE...: one training, and a comparison for each mode of history.
 run() {

@@ -1,6 +1,6 @@
 """Predictions that hold on validation rows: as far from the prior as these bear out, and with intervals that cover."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from behavesim.training.module import LikesModule, estimates_of
 FEWEST = 50
 SCALES = (0.5, 2.0)  # a few very popular rows rule a mean
 MARGIN = 1e-3  # levels stay this far from 0 and 1, where a distribution ends
+TOLD = ("probabilities", "prior", "doubt")  # see `HistogramHead.to_calibrate`
 
 Table = Mapping[str, np.ndarray]
 
@@ -69,9 +70,6 @@ def _validated(trainer: lightning.Trainer, module: LikesModule, **rows: Any) -> 
     return dict(trainer.callback_metrics)
 
 
-TOLD = ("probabilities", "prior", "doubt")  # see `HistogramHead.to_calibrate`
-
-
 def _told(head: HistogramHead, table: Table) -> list[Tensor]:
     return [torch.from_numpy(table[name]).to(head.edges) for name in TOLD]
 
@@ -105,7 +103,7 @@ def anchors(doubted: np.ndarray) -> np.ndarray:
     return np.array([side.mean() if len(side) else otherwise for side, otherwise in sides])
 
 
-def _both(of: Any, weights: list[np.ndarray]) -> Tensor:
+def _both(of: Callable[[np.ndarray], float | np.ndarray], weights: list[np.ndarray]) -> Tensor:
     """What is found with the weights of known accounts and with those of strangers: [2, …]."""
     found = [of(weight) if weight.sum() >= FEWEST else None for weight in weights]
     known, stranger = found
