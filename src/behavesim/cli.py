@@ -18,7 +18,7 @@ from behavesim import apart, sweep
 from behavesim.config import unknown_key, validate
 from behavesim.errors import UserError
 from behavesim.processes.jobs import SWEEP_VARIABLE
-from behavesim.processes.lifetime import INTERRUPTED, end_with, unwinding
+from behavesim.processes.lifetime import INTERRUPTED, end_with, end_with_parent, unwinding
 from behavesim.processes.ranks import is_main
 
 PACKAGE = Path(__file__).parent
@@ -48,6 +48,8 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
 
     def main() -> None:
         end_with(os.environ.get(SWEEP_VARIABLE, ""))
+        if not is_main():
+            end_with_parent()
         sys.argv[1:] = implied_overrides(name, sys.argv[1:])
         # Hydra prints a short form of its errors and exits with 1; with this it raises, and we say what was wrong.
         full_error = os.environ.get("HYDRA_FULL_ERROR")

@@ -108,10 +108,16 @@ def test_under_nohup_a_closed_terminal_is_nothing():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_watched_process_that_is_killed_is_followed():
+HEARS = "with lifetime.unwinding(): lifetime.end_with(sys.argv[1]); print('on', flush=True); time.sleep(60)"
+DEAF = """signal.signal(signal.SIGTERM, signal.SIG_IGN)
+lifetime.end_with(sys.argv[1]); print('on', flush=True); time.sleep(60)"""
+
+
+@pytest.mark.parametrize(("follower", "code"), [(HEARS, TERMINATED), (DEAF, -signal.SIGKILL)], ids=["hears", "deaf"])
+def test_a_watched_process_that_is_killed_is_followed(follower, code):
     says = "from behavesim.processes import lifetime; print(lifetime.identity(), flush=True); input()"
-    follows = "import sys, time; from behavesim.processes import lifetime; lifetime.WATCH_SECONDS = 0.1\n"
-    follows += "with lifetime.unwinding(): lifetime.end_with(sys.argv[1]); print('on', flush=True); time.sleep(60)"
+    follows = "import signal, sys, time; from behavesim.processes import lifetime; lifetime.WATCH_SECONDS = 0.2\n"
+    follows += follower
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", says], **pipes) as first:
         named = first.stdout.readline().strip()
@@ -120,7 +126,15 @@ def test_a_watched_process_that_is_killed_is_followed():
             with pytest.raises(subprocess.TimeoutExpired):
                 second.wait(0.5)
             first.kill()
-            assert second.wait(20) == TERMINATED
+            assert second.wait(20) == code
+
+
+def test_a_process_names_another_as_that_names_itself():
+    says = "from behavesim.processes import lifetime; print(lifetime.identity(), flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", says], **pipes) as other:
+        assert identity(other.pid) == other.stdout.readline().strip()
+        other.kill()
 
 
 def ended_by(*errors):

@@ -19,13 +19,17 @@ TERMINATED = 143
 HUNG_UP = 129
 CLOCK_SECONDS = 5  # by which a process's start may seem to move when the clock is set
 WATCH_SECONDS = 10  # between looks at the process that this one must not outlive
+TELLINGS = 4  # how often a process is told to end before it is ended: one that waits for another hears nothing
 _told = threading.Event()  # set by SIGTERM and SIGHUP
 
 
-def identity() -> str:
-    """Host, id and start of this process, and the namespace of its id: hosts share databases, containers host names."""
-    start = f"{psutil.Process().create_time():.0f}"
-    return " ".join([socket.gethostname(), str(os.getpid()), start, *_namespace()])
+def identity(number: int | None = None) -> str:
+    """Host, id and start of a process, by default this one, and the namespace of its id.
+
+    Hosts share databases, containers host names.
+    """
+    process = psutil.Process(number)
+    return " ".join([socket.gethostname(), str(process.pid), f"{process.create_time():.0f}", *_namespace()])
 
 
 def is_dead(named: str) -> bool:
@@ -45,19 +49,27 @@ def is_dead(named: str) -> bool:
 
 
 def end_with(named: str) -> None:
-    """See to it that this process is told to end, again and again, once the process of an `identity` has ended.
+    """See to it that this process is told to end, and at last ended, once the process of an `identity` has ended.
 
     Nobody is followed where that is empty, or names a process that cannot be seen from here.
     """
 
     def watch() -> None:
+        told = 0
         while True:
             time.sleep(WATCH_SECONDS)
             if is_dead(named):
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM if told < TELLINGS else signal.SIGKILL)
+                told += 1
 
     if named:
         threading.Thread(target=watch, daemon=True, name="watch").start()
+
+
+def end_with_parent() -> None:
+    """The same for the process that started this one, unless that is outside of the container and cannot be seen."""
+    with suppress(psutil.Error):
+        end_with(identity(os.getppid()))
 
 
 @contextmanager
