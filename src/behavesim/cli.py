@@ -47,9 +47,7 @@ def command(name: str, run: Callable[[DictConfig], Any]) -> Callable[[], None]:
             _end_quietly()
 
     def main() -> None:
-        end_with(os.environ.get(SWEEP_VARIABLE, ""))
-        if not is_main():
-            end_with_parent()
+        _follow()
         sys.argv[1:] = implied_overrides(name, sys.argv[1:])
         # Hydra prints a short form of its errors and exits with 1; with this it raises, and we say what was wrong.
         full_error = os.environ.get("HYDRA_FULL_ERROR")
@@ -193,6 +191,13 @@ def _override_problem(name: str, accepted: list[str], override: str, error: Exce
 
 def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0]
+
+
+def _follow() -> None:
+    """End with the sweep that this process is a job of, and with the one that started it where several share a job."""
+    end_with(os.environ.get(SWEEP_VARIABLE, ""))
+    if not is_main():
+        end_with_parent()
 
 
 def _end_quietly() -> None:
