@@ -1,5 +1,7 @@
 """Fixtures that several folders of tests share."""
 
+import copy
+import hashlib
 import itertools
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from behavesim.data.gp import process
 from behavesim.data.parts import PictureSettings
 from behavesim.data.pictures.origins import ColumnPictures
 from behavesim.data.prepare import Job, prepare
@@ -25,6 +28,24 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _fitted_once():
+    """Most tests train on rows of one sample, and the same rows give the same kernel: each table's is fitted once."""
+    fitted, fit = {}, process.fit_kernel
+
+    def fit_once(points, values, groups, *, drifts=True):
+        tensors = (*vars(points).values(), values, *groups)
+        told = repr(([tuple(each.shape) for each in tensors], drifts)).encode()
+        key = hashlib.sha256(told + b"".join(each.numpy().tobytes() for each in tensors)).digest()
+        if key not in fitted:
+            fitted[key] = fit(points, values, groups, drifts=drifts)
+        return copy.deepcopy(fitted[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "fit_kernel", fit_once)
+        yield
 
 
 @pytest.fixture(scope="session")

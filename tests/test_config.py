@@ -146,7 +146,7 @@ def test_a_missing_key_is_reported(given_paths, name, key):
         validate(name, values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     wrong=st.one_of(
         st.text(), st.lists(st.integers()), st.booleans(), st.floats(), st.dictionaries(st.text(), st.none())

@@ -112,7 +112,7 @@ def test_features_are_written_once_for_a_tower(here, main, stored, models, caplo
     [
         ("git_tiny", 1),
         pytest.param("git_tiny", 2, marks=pytest.mark.slow),
-        ("git_hf", 1),
+        pytest.param("git_hf", 1, marks=pytest.mark.slow),
         pytest.param("git_hf", 2, marks=pytest.mark.slow),
         ("lora", 2),
     ],

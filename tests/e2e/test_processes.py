@@ -116,7 +116,8 @@ def test_checkpoints_hold_what_trains(tmp_path, train_together, trainer):
     assert sum(path.stat().st_size for path in files) < 16 * trained + 150_000 < 4 * everything
 
 
-@pytest.mark.parametrize("trainer", BUT_FOR_DDP)
+@SLOW
+@pytest.mark.parametrize("trainer", STRATEGIES)
 def test_a_killed_run_ends_where_an_uninterrupted_one_does(tmp_path, train_together, trainer):
     settings = [
         f"trainer={trainer}",

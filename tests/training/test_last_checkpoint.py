@@ -161,7 +161,7 @@ def test_a_training_cut_off_anywhere_ends_where_an_uninterrupted_one_does(tmp_pa
     assert len(whole.seen) > 15
     places = [(kind, at) for kind in (First, Last) for at in range(1, len(counters[0].calls) + 1)]
     went_on = 0
-    for kind, at in places[:: len(places) // 14]:
+    for kind, at in places[:: len(places) // 9]:
         folder, record = tmp_path / f"{kind.__name__}{at}", Record()
         assert train(folder, record, kind(at), **settings) is None
         if not (folder / "last.ckpt").exists():
@@ -176,7 +176,7 @@ def test_a_training_cut_off_anywhere_ends_where_an_uninterrupted_one_does(tmp_pa
         assert same(weights_of(found.best.best_model_path), weights_of(whole.best.best_model_path)), place
         left, expected = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in (folder.name, "whole"))
         assert left == expected, place
-    assert went_on > 5
+    assert went_on > 3
 
 
 def test_a_training_cut_short_by_its_steps_goes_on_inside_the_epoch(tmp_path):
