@@ -1,16 +1,16 @@
 """Generation with a key-value cache: batched, one forward of the prompt, then one token a step."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.cache_utils import DynamicCache
 
-from behavesim.models import llm as decoder
-from behavesim.models.mask import additive
+from behavesim.models.beams import Beams, Score, beam_search
+from behavesim.models.continuation import Continuation
 from behavesim.models.sequence import Packed
 
 # Knuth's multiplier and increment of a 64-bit linear congruential generator (MMIX).
@@ -84,41 +84,64 @@ def _turn(keys: Tensor, step: int) -> Tensor:
     return ((state >> 11) & ((1 << 53) - 1)).double() / (1 << 53)
 
 
+def unchanged(logits: Tensor, _ids: Tensor) -> Tensor:
+    """The model's own distribution."""
+    return logits
+
+
+@dataclass(frozen=True)
+class Ends:
+    """When texts end.
+
+    Args:
+        max_new_tokens: most tokens of a text.
+        ids: tokens that end one; the end is kept.
+        pad_id: what follows it.
+        most: `most_of_all` where processes hold a share of the weights each: then all run as many forward passes as
+            the one that needs most, and what is written beyond a row's end is left out.
+    """
+
+    max_new_tokens: int
+    ids: Sequence[int] = ()
+    pad_id: int = 0
+    most: Callable[[int], int] = alone
+
+
 @torch.no_grad()
-def generate(
-    llm: PreTrainedModel,
-    prompt: Packed,
-    *,
-    max_new_tokens: int,
-    eos_ids: Sequence[int] = (),
-    pad_id: int = 0,
-    choose: Choose = greedy,
-    samples: int = 1,
-    most: Callable[[int], int] = alone,
-) -> Tensor:
+def generate(llm: PreTrainedModel, prompt: Packed, ends: Ends, *, choose: Choose = greedy, samples: int = 1) -> Tensor:
     """Continue left-padded rows; returns the new ids alone, [B × samples, at most max_new_tokens].
 
-    A row ends at the first of `eos_ids`, which is kept; `pad_id` follows it. Equal to recomputing everything at each
-    step, token for token. Rows do not depend on each other: as many as `CACHE_BYTES` holds go together.
-
-    `most` is `most_of_all` where processes hold a share of the weights each: then all run as many forward passes as the
-    one that needs most, and what is written beyond a row's end is left out.
+    Equal to recomputing everything at each step, token for token. Rows do not depend on each other: as many as
+    `CACHE_BYTES` holds go together.
     """
-    rows = max(1, CACHE_BYTES // (samples * cache_bytes(llm, prompt.order.shape[1] + max_new_tokens)))
-    settings = {
-        "max_new_tokens": max_new_tokens,
-        "eos_ids": eos_ids,
-        "choose": choose,
-        "samples": samples,
-        "most": most,
-    }
+    return _in_pieces(llm, prompt, ends, samples, lambda rows, places: _chosen(rows, places, ends, choose))
+
+
+@torch.no_grad()
+def generate_beams(
+    llm: PreTrainedModel, prompt: Packed, ends: Ends, *, width: int, score: Score = unchanged, length_penalty: float
+) -> Tensor:
+    """The `width` best texts of each row side by side, the best first, see `Beams`; otherwise as `generate`."""
+
+    def search(rows: Continuation, places: Tensor) -> Tensor:
+        found = torch.tensor(list(ends.ids), device=places.device, dtype=torch.int64)
+        beams = Beams(len(places), width, found, ends.pad_id, length_penalty)
+        return beam_search(rows, beams, max_new_tokens=ends.max_new_tokens, score=score, most=ends.most)
+
+    return _in_pieces(llm, prompt, ends, width, search)
+
+
+def _in_pieces(
+    llm: PreTrainedModel, prompt: Packed, ends: Ends, copies: int, write: Callable[[Continuation, Tensor], Tensor]
+) -> Tensor:
+    """What is written behind each of the prompt's rows, as many of them at a time as memory holds."""
+    rows = max(1, CACHE_BYTES // (copies * cache_bytes(llm, prompt.order.shape[1] + ends.max_new_tokens)))
     places = torch.arange(len(prompt.order), device=prompt.order.device).split(rows)
     pieces = list(zip(prompt.split(rows), places, strict=True))
-    spare = pieces[-1:] * (most(len(pieces)) - len(pieces))  # written again and left out
-    parts = [_generate(llm, piece, places=place, pad_id=pad_id, **settings) for piece, place in pieces + spare]
-    parts = parts[: len(pieces)]
+    spare = pieces[-1:] * (ends.most(len(pieces)) - len(pieces))  # written again and left out
+    parts = [write(Continuation(llm, piece, copies), place) for piece, place in pieces + spare][: len(pieces)]
     width = max(part.shape[1] for part in parts)
-    return torch.cat([F.pad(part, (0, width - part.shape[1]), value=pad_id) for part in parts])
+    return torch.cat([F.pad(part, (0, width - part.shape[1]), value=ends.pad_id) for part in parts])
 
 
 def cache_bytes(llm: PreTrainedModel, tokens: int) -> int:
@@ -127,39 +150,16 @@ def cache_bytes(llm: PreTrainedModel, tokens: int) -> int:
     return tokens * per_token
 
 
-def _generate(
-    llm: PreTrainedModel,
-    prompt: Packed,
-    *,
-    places: Tensor,
-    max_new_tokens: int,
-    eos_ids: Sequence[int],
-    pad_id: int,
-    choose: Choose,
-    samples: int,
-    most: Callable[[int], int],
-) -> Tensor:
-    # The cache holds the prompt once and is repeated for the samples.
-    cache = DynamicCache()
-    logits = decoder.vocabulary_logits(llm, decoder.decode(llm, prompt, cache)[:, -1])
-    cache.batch_repeat_interleave(samples)
-    logits, seen, prefix, length = (
-        tensor.repeat_interleave(samples, dim=0)
-        for tensor in (logits, prompt.offsets >= 0, prompt.prefix, prompt.length)
-    )
-    ends = torch.tensor(list(eos_ids), device=logits.device, dtype=torch.int64)
-    ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+def _chosen(rows: Continuation, places: Tensor, ends: Ends, choose: Choose) -> Tensor:
+    """Tokens chosen one after another."""
+    last = torch.tensor(list(ends.ids), device=places.device, dtype=torch.int64)
+    ended = torch.zeros(len(rows.logits), dtype=torch.bool, device=places.device)
     new = []
-    for step in range(max_new_tokens):
-        ids = choose(logits, step, places).masked_fill(ended, pad_id)
+    for step in range(ends.max_new_tokens):
+        ids = choose(rows.logits, step, places).masked_fill(ended, ends.pad_id)
         new.append(ids)
-        ended |= torch.isin(ids, ends)
-        if step + 1 == max_new_tokens or not most(int(not ended.all())):
+        ended |= torch.isin(ids, last)
+        if step + 1 == ends.max_new_tokens or not ends.most(int(not ended.all())):
             break
-        seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
-        embeddings = llm.get_input_embeddings()(ids[:, None])  # [B, 1, D]
-        mask = additive(seen, embeddings.dtype)[:, None, None]  # [B, 1, 1, K]
-        position_ids = decoder.positions(llm, length[:, None] + step, prefix, length + step + 1)
-        states = decoder.run_decoder(llm, embeddings, mask, position_ids, cache)
-        logits = decoder.vocabulary_logits(llm, states[:, -1])
+        rows.take(ids)
     return torch.stack(new, dim=1)

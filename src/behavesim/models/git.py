@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from behavesim.models import llm as decoder
-from behavesim.models.generation import Choose, alone, generate, greedy, most_of_all
+from behavesim.models.generation import Choose, Ends, alone, generate, greedy, most_of_all
 from behavesim.models.head import Head, Hidden, Targets
 from behavesim.models.metadata import HistoryProjector, MetadataReaders
-from behavesim.models.sequence import pack
+from behavesim.models.sequence import Packed, pack
 from behavesim.models.stored import StoredStates
 from behavesim.models.vision import VisionTower
 
@@ -228,18 +228,16 @@ class GitModel(nn.Module):
         self, *, max_new_tokens: int, choose: Choose = greedy, samples: int = 1, **inputs: Tensor | None
     ) -> Tensor:
         """The new ids alone, [B × samples, at most max_new_tokens]: inputs as in `hidden`, see `generation.py`."""
+        return generate(self.llm, self.prompt(**inputs), self.ends(max_new_tokens), choose=choose, samples=samples)
+
+    def prompt(self, **inputs: Tensor | None) -> Packed:
+        """Prefix and text of each row, ready to be continued: inputs as in `hidden`."""
         embeddings, valid, prefix_slots, _ = self._sequence(**inputs)
-        packed = pack(embeddings, valid, prefix_slots, left_padded=True)
-        return generate(
-            self.llm,
-            packed,
-            max_new_tokens=max_new_tokens,
-            eos_ids=self.eos_ids,
-            pad_id=self.pad_id,
-            choose=choose,
-            samples=samples,
-            most=most_of_all if self.in_step else alone,
-        )
+        return pack(embeddings, valid, prefix_slots, left_padded=True)
+
+    def ends(self, max_new_tokens: int) -> Ends:
+        """When texts of this model end."""
+        return Ends(max_new_tokens, self.eos_ids, self.pad_id, most_of_all if self.in_step else alone)
 
 
 def _masked_mean(tokens: Tensor, valid: Tensor) -> Tensor:

@@ -1,0 +1,106 @@
+"""How texts are decoded: greedy, by beams, or drawn; and which tokens may never stand where."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from behavesim.models.generation import Sampler, generate, generate_beams, row_keys
+
+if TYPE_CHECKING:
+    from behavesim.models.git import GitModel
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Settings of written texts.
+
+    Args:
+        how: `greedy` takes the likeliest token, `beam` the likeliest of the texts that are followed, `sampled` draws.
+        alternatives: texts of each row, A; beams give the best ones, greedy decoding has but one.
+        beams: how many texts of a row are followed at a time.
+        length_penalty: see `Beams`.
+        temperature: of draws; below 1 the likely becomes likelier.
+        top_p: share of the distribution that draws come from, the likeliest tokens first (Holtzman et al. 2020).
+        repetition_penalty: by which what a text holds already becomes less likely (Keskar et al. 2019); 1: not at all.
+        max_new_tokens: longest text.
+        seed: of draws; a row's draws depend on it and on the row's prompt alone.
+        never: ids that no text holds, such as padding.
+        not_first: ids that no text begins with, such as its end: none is empty.
+    """
+
+    how: Literal["greedy", "beam", "sampled"] = "greedy"
+    alternatives: int = 1
+    beams: int = 4
+    length_penalty: float = 1.0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_new_tokens: int = 64
+    seed: int = 0
+    never: tuple[int, ...] = ()
+    not_first: tuple[int, ...] = ()
+
+    @cached_property
+    def _processors(self) -> LogitsProcessorList:
+        found = LogitsProcessorList()
+        if self.repetition_penalty != 1:
+            found.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+        if self.how == "sampled" and self.temperature != 1:
+            found.append(TemperatureLogitsWarper(self.temperature))
+        if self.how == "sampled" and self.top_p < 1:
+            found.append(TopPLogitsWarper(self.top_p))
+        return found
+
+    def score(self, logits: Tensor, ids: Tensor) -> Tensor:
+        """Logits [R, V] to go by, of the model's own and the ids [R, t] of the texts so far."""
+        logits = logits.clone()
+        logits[:, list(self.never if ids.shape[1] else (*self.never, *self.not_first))] = float("-inf")
+        return self._processors(ids, logits)
+
+
+def write(model: "GitModel", inputs: Mapping[str, Tensor | None], decoding: Decoding) -> Tensor:
+    """Texts behind the prompts of `inputs`, see `GitModel.hidden`: ids [B, A, at most `max_new_tokens`]."""
+    rows, ends = len(inputs["input_ids"]), model.ends(decoding.max_new_tokens)
+    prompt = model.prompt(**inputs)
+    if decoding.how == "beam":
+        width, penalty = max(decoding.beams, decoding.alternatives), decoding.length_penalty
+        ids = generate_beams(model.llm, prompt, ends, width=width, score=decoding.score, length_penalty=penalty)
+        return ids.view(rows, width, -1)[:, : decoding.alternatives]
+    samples = decoding.alternatives
+    choose = _Chooser(decoding, None)
+    if decoding.how == "sampled":
+        keys = row_keys(inputs["input_ids"], inputs["attention_mask"])
+        choose = _Chooser(decoding, Sampler(samples, decoding.max_new_tokens, decoding.seed, keys))
+    return generate(model.llm, prompt, ends, choose=choose, samples=samples).view(rows, samples, -1)
+
+
+class _Chooser:
+    """Chooses tokens by what a text holds already.
+
+    Args:
+        decoding: scores them.
+        sampler: draws; None takes the best.
+    """
+
+    def __init__(self, decoding: Decoding, sampler: Sampler | None) -> None:
+        self.decoding = decoding
+        self.sampler = sampler
+        self.ids = torch.zeros(0, 0, dtype=torch.int64)
+
+    def __call__(self, logits: Tensor, step: int, rows: Tensor) -> Tensor:
+        if step == 0:
+            self.ids = torch.zeros(len(logits), 0, dtype=torch.int64, device=logits.device)
+        scores = self.decoding.score(logits, self.ids)
+        chosen = scores.argmax(dim=-1) if self.sampler is None else self.sampler(scores, step, rows)
+        self.ids = torch.cat([self.ids, chosen[:, None]], dim=1)
+        return chosen
