@@ -34,6 +34,7 @@ def frame_of(table, first=0):
     """Posts with identities from `first` on."""
     columns = list(zip(*table, strict=True)) or [()] * len(COLUMNS)
     values = {name: list(column) for name, column in zip(COLUMNS, columns, strict=True)}
+    values["content"] = [None] * len(table)
     frame = pl.DataFrame({"identity": list(range(first, first + len(table))), **values}, schema=SCHEMA, strict=False)
     return frame.select(*SCHEMA)
 

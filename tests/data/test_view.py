@@ -34,7 +34,7 @@ MANY = settings(deadline=None, max_examples=30)
 def history_of(table, first=0):
     """Posts as (days before noon, account, company, likes, numbers, media), with identities from `first` on."""
     rows = [
-        (first + place, account, company, NOON - timedelta(days=days), likes, kind, numbers)
+        (first + place, account, company, NOON - timedelta(days=days), likes, kind, numbers, None)
         for place, (days, account, company, likes, numbers, kind) in enumerate(table)
     ]
     return History.of([pl.DataFrame(rows, schema=SCHEMA, orient="row", strict=False)])

@@ -8,15 +8,17 @@ import numpy as np
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
+from behavesim.data.content_task import LEVELS, ContentTask, levels
 from behavesim.data.encoded import EncodedTweets, offsets_of
 from behavesim.data.features import Features
 from behavesim.data.gp.process import GaussianProcess
 from behavesim.data.history import History
-from behavesim.data.task import BehaviourTask, Prompt
+from behavesim.data.task import NOTHING, BehaviourTask, Told
 from behavesim.data.text_summary import TextSummary
+from behavesim.data.token_rows import TokenRows
+from behavesim.data.tokenizer import markers
 from behavesim.data.tweets import tweets
 from behavesim.data.view import STATISTICS, TOKEN_NAMES, TrainingView, View, latest_posts
-from behavesim.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class TweetEncoder:
         summary: of texts, as further features; None where models are told no numbers.
         history: earlier posts of the account that become tokens, K.
         history_text: whether these tokens hold the summary of the post's text.
-        process: what the past of an account says of its next tweet; None where models are told no numbers.
+        process: what the past of an account says of its next tweet; None where models are told no numbers, or write.
         memory: the training posts.
+        examples: earlier posts of the account whose texts stand before a request to write.
+        conditioned: whether such a request says which level of likes is aimed at.
+        level: the one that is, whatever likes a row has; None: that of its likes, or the highest where it has none.
     """
 
     tokenizer: PreTrainedTokenizerBase | None
-    task: BehaviourTask
+    task: BehaviourTask | ContentTask
     features: Features | None
     max_length: int
     answer_tokens: int = 0
@@ -46,6 +51,14 @@ class TweetEncoder:
     history_text: bool = False
     process: GaussianProcess | None = None
     memory: History = field(default_factory=lambda: History.of([]))
+    examples: int = 0
+    conditioned: bool = False
+    level: str | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether a tweet's own text is the answer, which nothing that is told may hold."""
+        return isinstance(self.task, ContentTask)
 
     @property
     def token_width(self) -> int:
@@ -71,7 +84,7 @@ class TweetEncoder:
         features = self.features and self.features.to_dict()
         digest = hashlib.blake2b(self.summary.components.tobytes() if self.summary else b"", digest_size=8)
         digest.update(self.process.weights.numpy().tobytes() if self.process else b"")
-        tokens = (self.max_length, self.answer_tokens, self.history, self.history_text)
+        tokens = (self.max_length, self.answer_tokens, self.history, self.history_text, self.examples, self.conditioned)
         return repr((self.task, features, tokens, digest.hexdigest()))
 
     def content_ids(self, frame: pl.DataFrame) -> list[np.ndarray]:
@@ -94,7 +107,8 @@ class TweetEncoder:
         def told() -> Iterator[pl.DataFrame]:
             for chunk in chunks:
                 numbers = pl.Series(self.numbers(chunk), dtype=pl.Array(pl.Float32, (self.width,)))
-                yield chunk.with_columns(numbers=numbers.arr.to_list())
+                texts = pl.col("content") if self.examples else pl.lit(None, pl.String)
+                yield chunk.with_columns(texts.alias("content"), numbers=numbers.arr.to_list())
 
         return History.of(told())
 
@@ -107,16 +121,20 @@ class TweetEncoder:
         """What tweets may look back on that training did not have."""
         return View(self.process, history, self.memory if remembers else History.of([]))
 
-    def encode(self, frame: pl.DataFrame, views: Sequence[View | TrainingView] = ()) -> EncodedTweets:
+    def encode(
+        self, frame: pl.DataFrame, views: Sequence[View | TrainingView] = (), *, answered: bool = True
+    ) -> EncodedTweets:
         """Encode rows of a prepared table.
 
         Args:
             frame: the rows.
             views: V views of what the rows may look back on; none is one without a past. A row's own likes are never
-                among what it is told.
+                among what it is told, but for the level of likes that a text is conditioned on.
+            answered: whether answers that are known, and are to be written, follow the prompts.
         """
         likes = frame["likes"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        rows, answer_length = self._token_rows(frame, likes)
+        views = views or [self.view(History.of([]), remembers=False)]
+        rows, answer_length = self._token_rows(frame, likes, views[0].history, answered=answered)
         return EncodedTweets(
             tokens=np.concatenate(rows) if rows else np.zeros(0, np.int32),
             offsets=offsets_of([len(row) for row in rows]),
@@ -130,18 +148,29 @@ class TweetEncoder:
     def _numbers(self, frame: pl.DataFrame, views: Sequence[View | TrainingView]) -> dict[str, np.ndarray]:
         """What is told as numbers, by the names of `EncodedTweets`."""
         if self.features is None:
-            return self._no_numbers(frame.height, max(1, len(views)))
-        views = views or [self.view(History.of([]), remembers=False)]
+            return self._no_numbers(frame.height, len(views))
         numbers = self.numbers(frame)
-        told = [view.told(frame, numbers) for view in views]
         posts = [latest_posts(view.history, frame, self.history, self.process, self._told_of_posts) for view in views]
-        return {
+        found = {
             "features": numbers,
-            "statistics": np.stack([each.statistics for each in told], axis=1),
-            "prior": np.stack([each.prior for each in told], axis=1),
             "history": np.stack([tokens for tokens, _ in posts], axis=1),
             "history_valid": np.stack([valid for _, valid in posts], axis=1),
         }
+        if self.writes:
+            # What is expected of a tweet hangs on its text too.
+            nothing = {name: self._no_numbers(frame.height, len(views))[name] for name in ("statistics", "prior")}
+            return found | nothing | {"features": np.where(self._of_text, 0, numbers).astype(np.float32)}
+        told = [view.told(frame, numbers) for view in views]
+        return found | {
+            "statistics": np.stack([each.statistics for each in told], axis=1),
+            "prior": np.stack([each.prior for each in told], axis=1),
+        }
+
+    @property
+    def _of_text(self) -> np.ndarray:
+        """Which of a tweet's numbers are made of its text: [W] bool."""
+        wording = self.features.of_wording()
+        return np.concatenate([wording, np.ones(self.width - len(wording), dtype=bool)])
 
     def _no_numbers(self, rows: int, views: int) -> dict[str, np.ndarray]:
         """The same for a model that is told none."""
@@ -156,40 +185,32 @@ class TweetEncoder:
         numbers = [self.task.parse(text) for text in texts]
         return np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
 
-    def _token_rows(self, frame: pl.DataFrame, likes: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    def read_texts(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Written tweets: N sequences of ids, each up to its end, → N texts."""
+        special = set(self.tokenizer.all_special_ids) - markers(self.tokenizer)
+        texts = self.tokenizer.batch_decode([[number for number in row if number not in special] for row in ids])
+        return [self.task.parse(text) for text in texts]
+
+    def _token_rows(
+        self, frame: pl.DataFrame, likes: np.ndarray, past: History, *, answered: bool
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Rows of ids and the length of the answer in each: [N]."""
-        prompts = [self.task.prompt(tweet) for tweet in tweets(frame)]
-        answers = ["" if np.isnan(count) or not self.answer_tokens else self.task.target(count) for count in likes]
-        rows, lengths = [], []
-        for prompt, answer, (ids, spans) in zip(prompts, answers, self._ids(prompts, answers), strict=True):
-            row, answer_length = self._row(prompt, answer, ids, spans)
-            rows.append(row)
-            lengths.append(answer_length)
-        return rows, np.array(lengths, dtype=np.int64)
+        rows = list(zip(tweets(frame), self._told(frame, past), likes, strict=True))
+        prompts = [self.task.prompt(tweet, told) for tweet, told, _ in rows]
+        answered = answered and self.answer_tokens > 0
+        answers = [self.task.target(tweet, count) if answered else "" for tweet, _, count in rows]
+        made = TokenRows(self.tokenizer, self.max_length, self.answer_tokens)
+        return made.apart(prompts, answers) if self.writes else made.joined(prompts, answers)
 
-    def _ids(self, prompts: list[Prompt], answers: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Ids [T] of each row and the characters at which each token starts and ends [T, 2]."""
-        if not prompts:
-            return []
-        # Prompt and answer in one piece: tokens at a seam of separately encoded parts would be ones never seen whole.
-        texts = [prompt.text + answer for prompt, answer in zip(prompts, answers, strict=True)]
-        encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-        spans = (np.array(offsets, dtype=np.int64).reshape(-1, 2) for offsets in encoded["offset_mapping"])
-        return [(np.array(ids, dtype=np.int32), span) for ids, span in zip(encoded["input_ids"], spans, strict=True)]
-
-    def _row(self, prompt: Prompt, answer: str, ids: np.ndarray, spans: np.ndarray) -> tuple[np.ndarray, int]:
-        """One row with its content cut to fit; the end of the prompt and the answer are never cut."""
-        seams = np.cumsum([len(prompt.before), len(prompt.content), len(prompt.after)])
-        head, body, tail, written = np.split(ids, np.searchsorted(spans[:, 0], seams))
-        # The prompt would end in the answer's first digit; or characters were dropped, and no seam can be found.
-        across = (spans[:, 0] < seams[2]) & (spans[:, 1] > seams[2])
-        if answer and (across.any() or spans[-1, 1] != seams[2] + len(answer)):
-            raise UserError(f"task: the tokenizer joins the answer {answer!r} to the prompt; accepted: another one")
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        if answer and eos is None:
-            raise UserError("model.head: found text, but the tokenizer has no end-of-text token; accepted: histogram")
-        first = [] if bos is None else [bos]
-        room = max(0, self.max_length - len(first) - len(head) - len(tail) - self.answer_tokens)
-        last = [eos] if answer else []  # supervised: a model that never saw an end would not stop
-        row = np.concatenate([first, head, body[:room], tail, written, last]).astype(np.int32)
-        return row, len(written) + len(last)
+    def _told(self, frame: pl.DataFrame, past: History) -> list[Told]:
+        """What prompts hold beside the tweets themselves."""
+        if not self.writes or not (self.examples or self.conditioned):
+            return [NOTHING] * frame.height
+        texts = past.posts["content"].to_list()
+        places = past.earlier(frame, self.examples).recent
+        shown = [tuple(texts[place] for place in row if place >= 0) for row in places]
+        aims: list[str | None] = [None] * frame.height
+        if self.conditioned:
+            found = levels(frame, (self.memory if len(self.memory) else past).posts)
+            aims = [self.level or level or LEVELS[-1] for level in found]
+        return [Told(tuple(text for text in row if text), aim) for row, aim in zip(shown, aims, strict=True)]

@@ -28,9 +28,12 @@ def observed_columns(first: datetime, last: datetime, shows: Collection[str] = G
 
     `views` of a video is counted after posting: an outcome, absent here.
     """
-    groups = [("time", _time(first, last)), ("media", _media()), ("wording", _wording()), ("media", _media_kind())]
-    shown = [columns for group, columns in groups if group in shows]
+    shown = [columns for group, columns in _groups(first, last) if group in shows]
     return [value.cast(pl.Float64).alias(name) for columns in shown for name, value in columns.items()]
+
+
+def _groups(first: datetime, last: datetime) -> list[tuple[str, dict[str, pl.Expr]]]:
+    return [("time", _time(first, last)), ("media", _media()), ("wording", _wording()), ("media", _media_kind())]
 
 
 def _time(first: datetime, last: datetime) -> dict[str, pl.Expr]:
@@ -113,6 +116,11 @@ class Features:
         standard = (_raw(frame, self.first, self.last, self.shows) - np.array(self.mean)) / np.array(self.scale)
         # Eight standard deviations: beyond, a number is an oddity of one row, not a signal.
         return standard.clip(-8, 8)
+
+    def of_wording(self) -> np.ndarray:
+        """Which columns are counted in the text: [F] bool."""
+        shown = [(group, columns) for group, columns in _groups(self.first, self.last) if group in self.shows]
+        return np.array([group == "wording" for group, columns in shown for _ in columns], dtype=bool)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

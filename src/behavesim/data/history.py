@@ -18,6 +18,7 @@ SCHEMA = {
     "likes": pl.Float64,
     "media_kind": pl.String,
     "numbers": pl.List(pl.Float32),  # what the post shows and says, see `TweetEncoder.numbers`
+    "content": pl.String,  # null where texts are not told
 }
 DAY = 86_400_000_000  # microseconds
 
@@ -43,6 +44,8 @@ class History:
     @classmethod
     def of(cls, frames: Iterable[pl.DataFrame]) -> "History":
         """Of frames with the columns of `SCHEMA`; of posts with one identity the last one counts."""
+        silent = pl.lit(None, pl.String).alias("content")  # as in artifacts of before texts were told
+        frames = [frame if "content" in frame.columns else frame.with_columns(silent) for frame in frames]
         frames = [frame.select(*SCHEMA).cast(SCHEMA) for frame in frames]
         posts = pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
         return cls(posts.unique("identity", keep="last", maintain_order=True))

@@ -49,3 +49,21 @@ def load_tokenizer(folder: Path, *, key: str = "model.llm") -> PreTrainedTokeniz
     if not tokenizer.is_fast:
         raise UserError(f"{key}: {folder}: a tokenizer without tokenizer.json; accepted: one with it")
     return tokenizer
+
+
+def markers(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids of those of `MARKERS` that are single tokens."""
+    found = tokenizer.convert_tokens_to_ids(list(MARKERS))
+    return {number for number in found if number not in (None, tokenizer.unk_token_id)}
+
+
+def unwritten(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids that no written text holds, and further ids that none begins with.
+
+    The first are special tokens but for the text's end and `MARKERS`. The second are the end and what shows nothing or
+    begins a line: a text that begins with none of them is not blank.
+    """
+    never = tuple(sorted(set(tokenizer.all_special_ids) - {tokenizer.eos_token_id, *markers(tokenizer)}))
+    texts = tokenizer.batch_decode([[number] for number in range(len(tokenizer))], clean_up_tokenization_spaces=False)
+    blank = (number for number, text in enumerate(texts) if not text.strip() or text.lstrip(" ").startswith("\n"))
+    return never, tuple(sorted({tokenizer.eos_token_id, *blank} - set(never)))
