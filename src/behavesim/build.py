@@ -25,7 +25,8 @@ from behavesim.models.trainable import frozen_digest
 from behavesim.processes.ranks import is_main
 from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
-from behavesim.training.module import LikesModule, Telling
+from behavesim.training.likes_module import LikesModule
+from behavesim.training.module import Telling
 from behavesim.training.termination import Termination
 
 # Arguments of the trainer that other nodes of the configuration decide.

@@ -28,7 +28,7 @@ from behavesim.reporting.evaluation import key_of
 from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
 from behavesim.tracking.exported import HELD_OUT
-from behavesim.training.module import LikesModule, estimates_of, failures_of
+from behavesim.training.likes_module import LikesModule, estimates_of, failures_of
 from behavesim.training.weights import gathered, load_weights
 
 Scores = Mapping[str, Mapping[str, float]]

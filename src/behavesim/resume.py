@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from behavesim.errors import UserError
 from behavesim.folders import replaced, settle
 from behavesim.processes.ranks import is_main
-from behavesim.training.module import LikesModule
+from behavesim.training.likes_module import LikesModule
 from behavesim.training.weights import read_state
 
 PATIENCE = 60  # seconds

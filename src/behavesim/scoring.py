@@ -23,7 +23,7 @@ from behavesim.log import log
 from behavesim.metrics import baselines
 from behavesim.metrics.estimates import LikesEstimates
 from behavesim.tables import prepared, usable
-from behavesim.training.module import LikesModule, Predictions
+from behavesim.training.likes_module import LikesModule, Predictions
 
 # Columns of a prediction file and the estimate that fills each.
 COLUMNS = {

@@ -9,7 +9,7 @@ from behavesim import build, inputs, scoring
 from behavesim.artifact import Artifact, load_artifact, seen_hashes
 from behavesim.cli import compose
 from behavesim.results import export
-from behavesim.training.module import LikesModule
+from behavesim.training.likes_module import LikesModule
 
 COLUMNS = ["id", "likes", "likes_logmean", "likes_median", "likes_p10", "likes_p90"]
 

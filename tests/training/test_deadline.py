@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from behavesim.training import deadline
 from behavesim.training.deadline import Deadline
-from behavesim.training.module import LikesModule
+from behavesim.training.likes_module import LikesModule
 
 
 class Steps(lightning.Callback):

@@ -18,7 +18,7 @@ from behavesim.data.batching import plan_batches
 from behavesim.data.loader import TweetLoader
 from behavesim.data.view import STATISTICS
 from behavesim.training.last_checkpoint import LastCheckpoint
-from behavesim.training.module import LikesModule
+from behavesim.training.likes_module import LikesModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of few workers, and of a folder that is not empty
 

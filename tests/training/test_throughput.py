@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, IterableDataset
 
 from behavesim.training import throughput
-from behavesim.training.module import LikesModule
+from behavesim.training.likes_module import LikesModule
 from behavesim.training.throughput import Throughput
 
 FIGURES = {"samples_per_second", "tokens_per_second", "padding_share", "data_wait_share", "peak_memory_gib"}

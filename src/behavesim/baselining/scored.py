@@ -23,7 +23,7 @@ from behavesim.reporting.page import write_report
 from behavesim.reporting.record import COLUMNS, looks_back_on
 from behavesim.reporting.tables import write_breakdown
 from behavesim.tracking import training as tracking
-from behavesim.training.module import estimates_of
+from behavesim.training.likes_module import estimates_of
 
 TABLE, PREDICTIONS = "baselines.csv", "predictions.parquet"
 PRINTED = ("rmse", "mae", "spearman", "crps_log", "coverage_80")

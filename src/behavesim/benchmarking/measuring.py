@@ -13,7 +13,7 @@ from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.loader import TweetLoader
 from behavesim.errors import UserError
 from behavesim.training.deadline import Deadline
-from behavesim.training.module import LikesModule
+from behavesim.training.likes_module import LikesModule
 from behavesim.training.progress import ProgressBar
 from behavesim.training.throughput import Throughput
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from behavesim.models import llm as decoder
+from behavesim.models.decoding import Decoding, write
 from behavesim.models.generation import Choose, Ends, alone, generate, greedy, most_of_all
 from behavesim.models.head import Head, Hidden, Targets
 from behavesim.models.metadata import HistoryProjector, MetadataReaders
@@ -196,8 +197,7 @@ class GitModel(nn.Module):
         """Last hidden states over prefix and text.
 
         Args:
-            input_ids: [B, T].
-            attention_mask: [B, T], 1 on tokens.
+            input_ids, attention_mask: [B, T], the latter 1 on tokens.
             pixel_values, image_slot: see `image_tokens`.
             features: [B, F] numbers of the tweet itself.
             statistics: [B, S] of the account's past.
@@ -229,6 +229,10 @@ class GitModel(nn.Module):
     ) -> Tensor:
         """The new ids alone, [B × samples, at most max_new_tokens]: inputs as in `hidden`, see `generation.py`."""
         return generate(self.llm, self.prompt(**inputs), self.ends(max_new_tokens), choose=choose, samples=samples)
+
+    def write(self, decoding: Decoding, **inputs: Tensor | None) -> Tensor:
+        """Texts, ids [B, A, at most `max_new_tokens`]: inputs as in `hidden`, see `decoding.py`."""
+        return write(self, inputs, decoding)
 
     def prompt(self, **inputs: Tensor | None) -> Packed:
         """Prefix and text of each row, ready to be continued: inputs as in `hidden`."""

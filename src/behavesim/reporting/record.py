@@ -18,7 +18,7 @@ from behavesim.reporting.evaluation import MODEL, Evaluation, key_of
 from behavesim.reporting.page import write_report
 from behavesim.reporting.tables import write_breakdown
 from behavesim.tracking import training as tracking
-from behavesim.training.module import estimates_of
+from behavesim.training.likes_module import estimates_of
 
 COLUMNS = ("id", "date", "username", "company", "content", "likes")
 LIBRARIES = ("behavesim", "torch", "lightning", "transformers")

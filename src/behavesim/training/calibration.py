@@ -13,7 +13,7 @@ from behavesim.data.datamodule import TweetDataModule
 from behavesim.metrics.likes import likes_metrics
 from behavesim.models.head import LEVELS
 from behavesim.models.histogram_head import HistogramHead
-from behavesim.training.module import LikesModule, estimates_of
+from behavesim.training.likes_module import LikesModule, estimates_of
 
 # Fewer rows say little of a level of 5 %.
 FEWEST = 50

@@ -5,7 +5,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 # What the training module calls of a `GitModel`: each brings the weights together first, as `forward` does.
-METHODS = ("loss", "score", "generate")
+METHODS = ("loss", "score", "generate", "write")
 
 
 class FsdpStrategy(ModelParallelStrategy):

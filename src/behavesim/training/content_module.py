@@ -1,0 +1,98 @@
+"""Content: the module of models that write tweets, and what their texts cost in validation and test."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from behavesim.data.batch import Batch
+from behavesim.models.decoding import Decoding
+from behavesim.models.git import GitModel
+from behavesim.models.text_head import answer_mask
+from behavesim.training import together
+from behavesim.training.module import TweetModule, targets_of
+from behavesim.training.optim import OptimizerFactory
+
+
+@dataclass
+class Written:
+    """Texts of some rows, gathered batch by batch."""
+
+    parts: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    def add(self, **columns: Tensor) -> None:
+        """Take a batch's columns in, [B, …] each; `rows` is one."""
+        self.parts.append({name: values.cpu().numpy() for name, values in columns.items()})
+
+    def table(self, *, several: bool = False) -> dict[str, np.ndarray]:
+        """All columns, ascending by row; with those of all processes where there are several."""
+        table = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
+        table = together.table_of_all(table) if several else table
+        order = np.argsort(table["rows"], kind="stable")
+        return {name: values[order] for name, values in table.items()}
+
+
+def text_loss(table: dict[str, np.ndarray]) -> dict[str, float]:
+    """`loss`, mean nats a token over all texts, and its `perplexity`."""
+    loss = float(table["nats"].astype(np.float64).sum() / max(1, table["tokens"].sum()))
+    return {"loss": loss, "perplexity": float(np.exp(loss))}
+
+
+class ContentModule(TweetModule):
+    """Trains a `GitModel` to write tweets.
+
+    After `trainer.test`, `test_table` holds `rows` and the written `ids` [N, A, T]. Validation only asks what the
+    posted texts cost.
+    """
+
+    def __init__(self, model: GitModel, optimizer: OptimizerFactory, *, decoding: Decoding, **settings: Any) -> None:
+        super().__init__(model, optimizer, **settings)
+        self.decoding = decoding
+        self.test_table: dict[str, np.ndarray] = {}
+        self._written = Written()
+
+    def predict_step(self, batch: Batch, _index: int = 0) -> dict[str, np.ndarray]:
+        """The texts of one batch: `rows` and `ids`."""
+        written = Written()
+        written.add(rows=batch.rows, ids=self.texts(batch))
+        return written.parts[0]
+
+    def texts(self, batch: Batch) -> Tensor:
+        """What the model writes, whatever answer a row holds: ids [B, A, `max_new_tokens`]."""
+        answer = answer_mask(batch.attention_mask, batch.answer_length)
+        ids = self.model.write(self.decoding, **batch.inputs() | {"attention_mask": batch.attention_mask * ~answer})
+        return F.pad(ids, (0, self.decoding.max_new_tokens - ids.shape[2]), value=self.model.pad_id)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the rows of the epoch before."""
+        self._written = Written()
+        if self._several:
+            together.same_buffers(self.model)
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """What the texts of one batch cost."""
+        self._written.add(rows=batch.rows, **self._costs(batch))
+
+    def test_step(self, batch: Batch, _index: int) -> None:
+        """The same, and what is written in their place."""
+        self._written.add(rows=batch.rows, **self._costs(batch), ids=self.texts(batch))
+
+    def _costs(self, batch: Batch) -> dict[str, Tensor]:
+        return self.model.score(batch.inputs(), targets_of(batch))[1]
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss over all validation texts."""
+        self._log("val", self._written.table(several=self._several))
+
+    def on_test_epoch_end(self) -> None:
+        """Loss over all test texts; what was written is kept."""
+        self.test_table = self._written.table(several=self._several)
+        self._log("test", self.test_table)
+
+    def _log(self, stage: str, table: dict[str, np.ndarray]) -> None:
+        for name, value in text_loss(table).items():
+            self.log(f"{stage}/{name}", value, prog_bar=name == "loss")
