@@ -6,7 +6,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
+from behavesim.asked import task_of, with_settings
 from behavesim.data.encode import TweetEncoder
+from behavesim.data.encoder_fit import writer_beside
 from behavesim.data.features import GROUPS
 from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
-from behavesim.described_model import BUILDERS, answer_tokens, build_model, told_posts
+from behavesim.described_model import BUILDERS, answer_tokens, build_model, told_posts, writer_settings, writing
 from behavesim.errors import UserError
-from behavesim.fitted_files import ALWAYS, SUMMARY, TOKENIZER, Fitted, read_fitted, write_fitted
+from behavesim.fitted_files import ALWAYS, PROCESS, SUMMARY, TOKENIZER, Fitted, read_fitted, write_fitted
 from behavesim.folders import take_place
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
@@ -44,6 +47,15 @@ class Artifact:
     # `DataFacts`; `pictures`, how many of them were seen in training.
     config: Mapping[str, Any]
     seen: Mapping[str, np.ndarray]  # identity hashes of training and validation rows, int64 each
+    asked: str = "behaviour"  # or `content`: what it is loaded for
+
+    @cached_property
+    def writer(self) -> TweetEncoder | None:
+        """The encoder of requests to write tweets; None of a model that only predicts likes."""
+        settings = writer_settings(self.config)
+        if settings is None or self.encoder.writes:
+            return self.encoder if settings else None
+        return replace(writer_beside(self.encoder, settings), level=writing(self.config).get("level"))
 
     @property
     def history(self) -> History:
@@ -97,7 +109,7 @@ def load_artifact(folder: Path, task: Mapping[str, Any] | None = None) -> Artifa
 
     Args:
         folder: as training exports it.
-        task: settings that replace those of training, such as `decode`.
+        task: settings that replace those of training, such as `decode`, see `asked.py`.
 
     Raises:
         UserError: the folder is no artifact, or one of its files does not fit.
@@ -137,13 +149,8 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
 
 def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    if task_settings and config["model"]["head"] != "text":
-        key, value = next(iter(task_settings.items()))
-        raise UserError(
-            f"task.{key}: found {value}; accepted: null, {folder} has model.head={config['model']['head']}, "
-            "which writes no answers"
-        )
-    config["task"] |= task_settings
+    asked = task_of(config, task_settings, folder)
+    config["task"] = with_settings(config, task_settings, folder)
     target = config["model"]["_target_"]
     if target not in BUILDERS:
         raise UserError(f"{folder / CONFIG}: model._target_ is {target}; accepted: {', '.join(BUILDERS)}")
@@ -153,19 +160,24 @@ def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     model = build_model(config, encoder, fitted.bins)
     _load_weights(model, load_file(folder / WEIGHTS), config["model"])
     seen = {part: hashes.numpy() for part, hashes in load_file(folder / SEEN).items()}
-    return Artifact(model.eval(), encoder, fitted.bins, config, seen)
+    return Artifact(model.eval(), encoder, fitted.bins, config, seen, asked)
 
 
 def _fitted_files(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Those that an artifact of this configuration must have."""
     if config.get("converted", False):
         return ()
+    if config["task"]["name"] == "content":
+        return (*(name for name in ALWAYS if name != PROCESS), TOKENIZER)
     return (*ALWAYS, TOKENIZER, *([SUMMARY] if config["task"]["text_summary"] else []))
 
 
 def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
     """The encoder of training."""
-    task, features = config["task"], fitted.features
+    task, features, writer = config["task"], fitted.features, writer_settings(config)
+    if task["name"] == "content":
+        bare = TweetEncoder(fitted.tokenizer, BehaviourTask(), features, 0, examples=writer.examples)
+        return replace(writer_beside(bare, writer), memory=fitted.history, level=task.get("level"))
     period = (features.first, features.last) if features else (None, None)
     shows = features.shows if features else GROUPS
     return TweetEncoder(
@@ -179,6 +191,7 @@ def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
         history_text=task["history_text"],
         process=fitted.process,
         memory=fitted.history,
+        examples=writer.examples if writer else 0,
     )
 
 

@@ -17,7 +17,7 @@ from lightning.pytorch.strategies import Strategy
 from omegaconf import DictConfig, OmegaConf
 
 from behavesim.data.datamodule import TweetDataModule
-from behavesim.described_model import build_model
+from behavesim.described_model import build_model, decoding
 from behavesim.errors import UserError
 from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
@@ -25,8 +25,10 @@ from behavesim.models.trainable import frozen_digest
 from behavesim.processes.ranks import is_main
 from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
+from behavesim.training.content_module import ContentModule
+from behavesim.training.joint_module import JointModule
 from behavesim.training.likes_module import LikesModule
-from behavesim.training.module import Telling
+from behavesim.training.module import Telling, TweetModule
 from behavesim.training.termination import Termination
 
 # Arguments of the trainer that other nodes of the configuration decide.
@@ -107,18 +109,22 @@ def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
         return build_model(config, encoder, bins), bins
 
 
-def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> LikesModule:
+def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> TweetModule:
     """The LightningModule around a model, which remembers the rows that it is trained on."""
-    return LikesModule(
+    kind = {"behaviour": LikesModule, "content": ContentModule, "joint": JointModule}[cfg.task.name]
+    writes = {} if kind is LikesModule else {"decoding": decoding(plain(cfg), data.writer.tokenizer)}
+    told = None if kind is ContentModule else Telling(cfg.task.history_dropout, cfg.task.others, cfg.task.mirrored)
+    return kind(
         git_model,
         instantiate(cfg.optim.optimizer),
+        **writes,
         warmup=cfg.optim.warmup,
         schedule=cfg.optim.schedule,
         data_digest=data.digest,
         batch_plan=data.batch_plan,
         frozen_digest=frozen_digest(git_model),
         seed=cfg.seed,
-        telling=Telling(cfg.task.history_dropout, cfg.task.others, cfg.task.mirrored),
+        telling=told,
         numbers_lr=cfg.optim.numbers_lr,
     )
 

@@ -65,9 +65,10 @@ def _line(values: Mapping[str, Any], schema: type[Node], problem: dict[str, Any]
         return unknown_key(key, _siblings(schema, problem["loc"]))
     if problem["type"].startswith("union_tag"):
         node = problem["input"] if isinstance(problem["input"], Mapping) else {}
-        if "_target_" not in node:
-            return f"{key}._target_: found nothing; accepted: a value, there is no default"
-        return f"{key}._target_: found {node['_target_']!r}; accepted: {problem['ctx']['expected_tags']}"
+        tag = problem["ctx"]["discriminator"].strip("'")
+        if tag not in node:
+            return f"{key}.{tag}: found nothing; accepted: a value, there is no default"
+        return f"{key}.{tag}: found {node[tag]!r}; accepted: {problem['ctx']['expected_tags']}"
     if problem["type"] == "missing" or problem.get("input") == MISSING:
         place = ".".join(str(part) for part in (*_path_parts(values, problem["loc"][:-1]), problem["loc"][-1]))
         return f"{place}: found nothing; accepted: a value, there is no default"
@@ -91,13 +92,18 @@ def _path_parts(values: Any, location: tuple[Any, ...]) -> list[Any]:
 def _siblings(schema: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     kinds: list[type[BaseModel]] = []
     for part in location[:-1]:
-        # Where a node has several kinds, pydantic's location names the value of `_target_` that tells them apart.
-        told = [kind for kind in kinds if part in get_args(kind.model_fields["target"].annotation)] if kinds[1:] else []
+        # Where a node has several kinds, pydantic's location names the value of what tells them apart.
+        told = [kind for kind in kinds if part in _tags(kind)] if kinds[1:] else []
         field = schema.model_fields.get(part)
         candidates = [field.annotation, *get_args(field.annotation)] if field else []
         kinds = told or [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
         schema = kinds[0] if kinds else schema
     return [field.alias or name for name, field in schema.model_fields.items()]
+
+
+def _tags(kind: type[BaseModel]) -> tuple[Any, ...]:
+    """Values that tell this kind of a node from others."""
+    return get_args(kind.model_fields["target" if "target" in kind.model_fields else "name"].annotation)
 
 
 def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.encode import TweetEncoder
+from behavesim.data.encoder_fit import WriterSettings
+from behavesim.data.tokenizer import unwritten
 from behavesim.data.view import STATISTICS
 from behavesim.models import builders
 from behavesim.models.binning import LikesBins
+from behavesim.models.decoding import Decoding
 from behavesim.models.git import GitModel
 from behavesim.models.llm import ids_of
 from behavesim.models.metadata import MetadataShape
@@ -36,15 +40,6 @@ def build_model(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBin
 def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> builders.DataFacts:
     """What tokenizer, features, training rows and stored states of pictures decide about a model."""
     task, states = config["task"], config.get("image_states")
-    answering = Answering(
-        read=lambda ids: torch.from_numpy(encoder.read_answers(ids)),
-        decode=task["decode"],
-        samples=task["samples"],
-        max_new_tokens=task["answer_tokens"],
-        supervise=task["supervise"],
-        seed=task["sample_seed"],
-        limit=math.expm1(bins.limit) if bins else math.inf,
-    )
     return builders.DataFacts(
         bins=bins,
         vocab_size=len(encoder.tokenizer or ()),
@@ -52,8 +47,21 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
         history=(encoder.history, encoder.token_width),
         eos_ids=None if encoder.tokenizer is None else ids_of(encoder.tokenizer.eos_token_id),
         pad_id=encoder.pad_id,
-        answering=answering,
+        answering=None if task["name"] == "content" else _answering(task, encoder, bins),
         image_states=states and tuple(states),
+        task=task["name"],
+    )
+
+
+def _answering(task: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> Answering:
+    return Answering(
+        read=lambda ids: torch.from_numpy(encoder.read_answers(ids)),
+        decode=task["decode"],
+        samples=task["samples"],
+        max_new_tokens=task["answer_tokens"],
+        supervise=task["supervise"],
+        seed=task["sample_seed"],
+        limit=math.expm1(bins.limit) if bins else math.inf,
     )
 
 
@@ -64,11 +72,50 @@ def metadata_shape(encoder: TweetEncoder) -> MetadataShape:
     return MetadataShape(encoder.features.count, encoder.width - encoder.features.count, len(STATISTICS))
 
 
+def writing(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Settings of a model that writes tweets, from the node `task`; None of one that only predicts likes."""
+    task = config["task"]
+    return {"behaviour": None, "content": task, "joint": task.get("content")}[task["name"]]
+
+
+def writer_settings(config: Mapping[str, Any]) -> WriterSettings | None:
+    """How such a model is asked to write."""
+    task = writing(config)
+    if task is None:
+        return None
+    told = config["data"].get("history", "none") != "none"
+    return WriterSettings(
+        max_length=task["max_length"],
+        text_tokens=task["text_tokens"],
+        names=task["names"],
+        shows=tuple(task["shows"]),
+        examples=task["examples"] if told else 0,
+        conditioned=task["condition_on_likes"],
+    )
+
+
+def decoding(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Decoding:
+    """How such a model decodes its texts."""
+    task = writing(config)
+    never, not_first = unwritten(tokenizer)
+    names = ("alternatives", "beams", "length_penalty", "temperature", "top_p", "repetition_penalty")
+    return Decoding(
+        how=task["decode"],
+        **{name: task[name] for name in names},
+        max_new_tokens=task["text_tokens"],
+        seed=task["sample_seed"],
+        never=never,
+        not_first=not_first,
+    )
+
+
 def told_posts(config: Mapping[str, Any]) -> int:
     """Earlier posts of the account that become tokens."""
-    return 0 if config["data"].get("history", "none") == "none" else config["task"]["history"]
+    told = config["data"].get("history", "none") != "none" and config["task"]["name"] != "content"
+    return config["task"]["history"] if told else 0
 
 
 def answer_tokens(config: Mapping[str, Any]) -> int:
     """Room for a written answer; 0 where the model's head reads likes directly."""
-    return config["task"]["answer_tokens"] if config["model"]["head"] == "text" else 0
+    written = config["model"]["head"] == "text" and config["task"]["name"] != "content"
+    return config["task"]["answer_tokens"] if written else 0

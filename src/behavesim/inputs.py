@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.encoder_fit import EncoderSettings
+from behavesim.data.joint_datamodule import JointDataModule
 from behavesim.data.loader import LoaderSettings
 from behavesim.data.pictures.features import FeatureStore
 from behavesim.data.pictures.readers import Blind, PictureReader, StoredFeatures, StoredPictures
@@ -18,7 +19,7 @@ from behavesim.data.prepared import PreparedTable, TweetRows
 from behavesim.data.sample import ensure_sample
 from behavesim.data.split import SplitSettings
 from behavesim.data.tokenizer import load_tokenizer
-from behavesim.described_model import answer_tokens, told_posts
+from behavesim.described_model import answer_tokens, told_posts, writer_settings
 from behavesim.errors import UserError
 from behavesim.log import log
 from behavesim.machine import cores
@@ -71,7 +72,8 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
     data, rows = cfg.data, labelled_rows(cfg)
     reader = picture_reader(cfg, rows.table, image_size(cfg.model))
     encoding = encoder_settings(cfg)
-    module = TweetDataModule(
+    joint = {"ratio": cfg.task.ratio} if cfg.task.name == "joint" else {}
+    module = (JointDataModule if joint else TweetDataModule)(
         rows,
         reader,
         loader_settings(data, OmegaConf.to_container(cfg.model, resolve=True), reader, encoding.history),
@@ -80,6 +82,7 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
         seed=cfg.seed,
         folder=encoded_folder(cfg),
         history=data.history,
+        **joint,
     )
     if module.split.dropped:
         log.info("%s training rows repeat a held-out text and are left out", module.split.dropped)
@@ -168,17 +171,21 @@ def encoder_settings(cfg: DictConfig) -> EncoderSettings:
     """How tweets become the ids of the model's own tokenizer, or of one that is learned."""
     config = OmegaConf.to_container(cfg, resolve=True)
     tokenizer = _tokenizer(cfg)
+    writer = writer_settings(config)
+    own = {"tokenizer": tokenizer, "vocab_size": _vocab_size(config["model"]) if tokenizer is None else len(tokenizer)}
+    if cfg.task.name == "content":
+        return EncoderSettings("ours", cfg.task.max_length, 0, **own, asks_likes=False, writer=writer)
     return EncoderSettings(
         style=cfg.task.prompt,
         max_length=cfg.task.max_length,
         answer_tokens=answer_tokens(config),
-        tokenizer=tokenizer,
-        vocab_size=_vocab_size(config["model"]) if tokenizer is None else len(tokenizer),
+        **own,
         names=cfg.task.names,
         shows=tuple(cfg.task.shows),
         history=told_posts(config),
         history_text=cfg.task.history_text,
         text_summary=cfg.task.text_summary,
+        writer=writer,
     )
 
 

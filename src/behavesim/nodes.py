@@ -103,13 +103,17 @@ class LabelledData(ScoredData):
     path: Given
 
 
-class Task(Node):
-    """`task`."""
+Shows = Literal["time", "media", "wording"]
+
+
+class Behaviour(Node):
+    """`task` of models that predict likes."""
 
     name: Literal["behaviour"]
+    metric: str
     prompt: Literal["ours", "reference"]
     names: bool
-    shows: Annotated[list[Literal["time", "media", "wording"]], Field(min_length=1)]
+    shows: Annotated[list[Shows], Field(min_length=1)]
     max_length: Annotated[int, Field(ge=8)]
     history: Natural
     history_text: bool
@@ -124,11 +128,58 @@ class Task(Node):
     answer_tokens: Count
 
 
-class Answering(Node):
+class Writing(Node):
+    """What a request to write a tweet holds, and how its text is decoded."""
+
+    names: bool
+    shows: list[Literal["time", "media"]]
+    examples: Natural
+    condition_on_likes: bool
+    max_length: Annotated[int, Field(ge=16)]
+    text_tokens: Annotated[int, Field(ge=2)]
+    decode: Literal["greedy", "beam", "sampled"]
+    alternatives: Count
+    beams: Count
+    length_penalty: Annotated[float, Field(ge=0)]
+    temperature: Positive
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    repetition_penalty: Positive
+    sample_seed: Seed
+
+
+class Content(Writing):
+    """`task` of models that write tweets."""
+
+    name: Literal["content"]
+    metric: str
+
+
+class Joint(Behaviour):
+    """`task` of models that do both."""
+
+    name: Literal["joint"]
+    ratio: Share
+    content: Writing
+
+
+Task = Annotated[Behaviour | Content | Joint, Field(discriminator="name")]
+
+
+class Asked(Node):
     """`task` of prediction and evaluation: null keeps what the artifact was trained with."""
 
-    decode: Literal["greedy", "expected"] | None
+    name: Literal["behaviour", "content"] | None
+    decode: Literal["greedy", "expected", "beam", "sampled"] | None
     samples: Count | None
+    level: Literal["lowest", "low", "middle", "high", "highest"] | None
+    alternatives: Count | None
+    text_tokens: Annotated[int, Field(ge=2)] | None
+    beams: Count | None
+    length_penalty: Annotated[float, Field(ge=0)] | None
+    temperature: Positive | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    repetition_penalty: Positive | None
+    sample_seed: Seed | None
 
 
 class GivenAnswering(Node):

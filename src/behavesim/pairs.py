@@ -18,6 +18,7 @@ def impossible_pairs(values: Mapping[str, Any]) -> Iterator[str]:
         _impossible_inputs,
         _impossible_folds,
         _impossible_pictures,
+        _impossible_texts,
         _impossible_models,
         _impossible_processes,
         _impossible_endings,
@@ -95,6 +96,25 @@ def _impossible_pictures(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: found null with media={media}; accepted: a {'column' if media == 'column' else 'folder'}"
         if at("media") not in (None, media) and at(key) is not None:
             yield f"{key}: found {at(key)} with media={at('media')}; accepted: media={media}"
+
+
+def _impossible_texts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Of written tweets."""
+    name = value_at(values, "task.name")
+    place = {"content": "task", "joint": "task.content"}.get(name)
+    if place is None:
+        return
+
+    def at(key: str) -> Any:
+        return value_at(values, f"{place}.{key}")
+
+    count, room, text = at("alternatives"), at("max_length"), at("text_tokens")
+    if at("decode") == "greedy" and isinstance(count, int) and count > 1:
+        yield f"{place}.alternatives: found {count} with {place}.decode=greedy; accepted: 1, or decode=beam or sampled"
+    if isinstance(room, int) and isinstance(text, int) and room <= text:
+        yield f"{place}.max_length: found {room} with {place}.text_tokens={text}; accepted: more, the request comes too"
+    if at("condition_on_likes") is True and value_at(values, "data.history") == "none":
+        yield f"{place}.condition_on_likes: found true with data.history=none; accepted: false, no account's are known"
 
 
 def _impossible_models(values: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Predict likes for a table: `python -m behavesim.predict ckpt=DIR input=FILE output=FILE`."""
+"""Predict likes for a table, or write its tweets: `python -m behavesim.predict ckpt=DIR input=FILE output=FILE`."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def predict(cfg: "DictConfig") -> None:
-    """Write one row of predictions for every row of the table, in its order."""
+    """Write one row of predictions for every row of the table, in its order; of several texts a row each."""
     from pathlib import Path
 
-    from behavesim import build, scoring, tables
+    from behavesim import build, scoring, tables, writing
     from behavesim.artifact import load_artifact
     from behavesim.data.output import check_output, write_table
     from behavesim.log import log, quiet_libraries
@@ -24,7 +24,10 @@ def predict(cfg: "DictConfig") -> None:
     artifact = load_artifact(Path(cfg.ckpt), scoring.answering(cfg))
     table = scoring.table_of(cfg, artifact, path, labelled=False)
     rows = tables.usable(cfg, table, path, labelled=False)
-    predictions = scoring.prediction_table(rows, scoring.predict(cfg, artifact, rows))
+    if artifact.asked == "content":
+        predictions = writing.content_table(cfg, artifact, rows)
+    else:
+        predictions = scoring.prediction_table(rows, scoring.predict(cfg, artifact, rows))
     if output.exists():
         log.info("%s exists and is replaced", output)
     write_table(predictions, output)

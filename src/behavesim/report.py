@@ -1,9 +1,11 @@
 """What training prints: the plan before, the scores after."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from behavesim import text_results
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.log import log, print_table, table_text
 from behavesim.models.git import GitModel
@@ -38,15 +40,28 @@ def _with_total(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     return [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
 
 
+def _score_table(run: str, scores: Scores, columns: Sequence[str], count: str) -> str:
+    """Scores in these columns of all that have any; empty where none has. `count` says of how many rows."""
+    rows = [
+        (name, *(metrics.get(column) for column in columns))
+        for name, metrics in scores.items()
+        if any(column in metrics for column in columns)
+    ]
+    return table_text(f"{run}: test, {scores['model'][count]:,} rows", ("", *columns), rows) if rows else ""
+
+
 def print_results(cfg: DictConfig, scores: Scores) -> None:
     """The test scores beside the baselines, and where everything lies."""
     if not is_main():
         return
-    rows = [(name, *(metrics.get(column) for column in COLUMNS)) for name, metrics in scores.items()]
-    text = table_text(f"{cfg.run_name}: test, {scores['model']['n']:,} rows", ("", *COLUMNS), rows)
+    tables = [_score_table(cfg.run_name, scores, *told) for told in ((COLUMNS, "n"), (text_results.COLUMNS, "texts"))]
+    text = "\n\n".join(table for table in tables if table)
     print(text, flush=True)
     (Path(cfg.paths.output) / RESULTS).write_text(text + "\n")
-    log.info("rmsle: root mean square error of log1p(likes); each score reads its own estimate of the distribution")
+    if COLUMNS[0] in scores["model"]:
+        log.info("rmsle: root mean square error of log1p(likes); each score reads its own estimate of the distribution")
+    if "texts" in scores["model"]:
+        log.info("texts     %s", Path(cfg.paths.output) / text_results.TEXTS)
     if scores["model"].get("parse_failures"):
         log.info("%.2f %% of the written answers hold no number", 100 * scores["model"]["parse_failures"])
     log.info("results   %s", Path(cfg.paths.output) / RESULTS)

@@ -12,7 +12,7 @@ import polars as pl
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from behavesim import build, sweep
+from behavesim import build, sweep, text_results
 from behavesim.artifact import Artifact, save_artifact, seen_hashes, stored_weights
 from behavesim.data.datamodule import TweetDataModule
 from behavesim.data.sample import noise_floor
@@ -29,6 +29,7 @@ from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
 from behavesim.tracking.exported import HELD_OUT
 from behavesim.training.likes_module import LikesModule, estimates_of, failures_of
+from behavesim.training.module import TweetModule
 from behavesim.training.weights import gathered, load_weights
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -78,8 +79,18 @@ def export(cfg: DictConfig, data: TweetDataModule, model: GitModel, bins: LikesB
         save_artifact(artifact, Path(cfg.export_dir), weights)
 
 
-def scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> Scores:
-    """Test metrics of the model and of the trivial baselines on the same rows, and the sample's noise floor."""
+def scores(cfg: DictConfig, data: TweetDataModule, module: TweetModule) -> Scores:
+    """Test metrics of the model and of the trivial baselines on the same rows: of likes, of texts, or of both."""
+    found = _scores(cfg, data, module) if isinstance(module, LikesModule) else {}
+    if data.writer is None:
+        return found
+    texts = text_results.scores(cfg, data, module.test_texts)
+    own = texts["model"] | {"texts": texts["model"]["n"]}  # of a model that does both, `n` counts rows with likes
+    return found | texts | {"model": own | found.get("model", {})}
+
+
+def _scores(cfg: DictConfig, data: TweetDataModule, module: LikesModule) -> dict[str, dict[str, float]]:
+    """Those of likes, and the sample's noise floor."""
     table = module.test_table
     test = data.parts["test"][table["rows"]].frame("id", "username")
     train = data.parts["train"].frame("username")
@@ -102,29 +113,36 @@ def record(
     cfg: DictConfig,
     logger: Logger | None,
     data: TweetDataModule,
-    module: LikesModule,
+    module: TweetModule,
     found: Scores,
     objective: float,
 ) -> None:
-    """Write metrics.json, the plot and the objective, and log them with the artifact's path; the main process alone."""
+    """Write metrics.json, a plot of likes and the objective, and log them with the artifact's path; once for all."""
     if not is_main():
         return
     folder = Path(cfg.paths.output)
     write_metrics(folder, found["model"])
-    table = module.test_table
-    figure = plot(folder, table["actual"], estimates_of(table), f"{cfg.run_name}: test")
-    final = {
-        f"{key_of(name)}/{metric}": value
-        for name, metrics in found.items()
-        if name != "model"
-        for metric, value in metrics.items()
-        if metric in COLUMNS
-    }
-    final["test/spearman_within"] = found["model"]["spearman_within"]  # the module that logs the others knows no names
+    figure = None
+    if isinstance(module, LikesModule):
+        table = module.test_table
+        figure = plot(folder, table["actual"], estimates_of(table), f"{cfg.run_name}: test")
+    final = _logged(found)
     final[runs.OBJECTIVE] = objective
     sweep.write_objective(folder, cfg.optimized_metric, objective)
     tags = {"artifact": str(Path(cfg.export_dir).absolute()), HELD_OUT: data.held_out}
     tracking.log_results(logger, metrics=final, figure=figure, tags=tags)
+
+
+def _logged(found: Scores) -> dict[str, float]:
+    """What the module does not log: it knows no other rows of the table, no names of accounts and no texts."""
+    own = ("spearman_within", *text_results.COLUMNS)
+    wanted = {name: own if name == "model" else (*COLUMNS, *text_results.COLUMNS) for name in found}
+    return {
+        f"{'test' if name == 'model' else key_of(name)}/{metric}": metrics[metric]
+        for name, metrics in found.items()
+        for metric in wanted[name]
+        if metric in metrics
+    }
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from behavesim.model_nodes import HfModel, TinyModel
 from behavesim.nodes import (
-    Answering,
+    Asked,
     Count,
     Data,
     FolderName,
@@ -97,7 +97,7 @@ class Evaluate(Node):
     """`python -m behavesim.evaluate`."""
 
     data: LabelledData
-    task: Answering
+    task: Asked
     strategy: Target
     trainer: Trainer
     logger: Logger
@@ -115,7 +115,7 @@ class Predict(Node):
     paths: Paths
     run_name: RunName
     data: ScoredData
-    task: Answering
+    task: Asked
     history: str | None
     ckpt: Given
     input: Given

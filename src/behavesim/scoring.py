@@ -1,6 +1,6 @@
 """An artifact on a table: predictions, in the table's order."""
 
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +8,16 @@ import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 
-from behavesim import build
 from behavesim.artifact import Artifact
-from behavesim.data.encoded import open_encoded, write_encoded
 from behavesim.data.history import History
-from behavesim.data.loader import tweet_loader
-from behavesim.data.pictures.readers import Blind, PictureReader
 from behavesim.data.prepared import PreparedTable, TweetRows
 from behavesim.data.source import read_source
 from behavesim.data.table import BLANK
 from behavesim.errors import UserError
-from behavesim.inputs import encoded_folder, loader_settings, picture_reader
 from behavesim.log import log
 from behavesim.metrics import baselines
 from behavesim.metrics.estimates import LikesEstimates
+from behavesim.outcomes import no_optimizer, outcomes
 from behavesim.tables import prepared, usable
 from behavesim.training.likes_module import LikesModule, Predictions
 
@@ -54,37 +50,30 @@ def table_of(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool)
             log.info("%s has no column %s: read without pictures", path, given)
             given = None
     return prepared(
-        cfg, path, image_column=given, image_size=None if path.is_dir() else trained["image_size"], labelled=labelled
+        cfg,
+        path,
+        image_column=given,
+        image_size=None if path.is_dir() else trained["image_size"],
+        labelled=labelled,
+        texts=labelled or artifact.asked != "content",
     )
 
 
-def reader_of(cfg: DictConfig, artifact: Artifact, table: PreparedTable) -> PictureReader:
-    """The table's pictures, in the form that the model was trained with.
-
-    Raises:
-        UserError: features are given to a model that has its tower, or have another shape than those of training.
-    """
-    states, given = artifact.config.get("image_states"), cfg.data.image_features
-    if given is not None and states is None:
-        raise UserError(f"data.image_features: found {given}; accepted: null, {cfg.ckpt} was trained without a store")
-    if states is not None and given is None:
-        log.info("%s was trained with data.image_features; without such a file it reads text alone", cfg.ckpt)
-        return Blind()
-    if states is None and not artifact.config["data"]["use_images"]:
-        return Blind()
-    reader = picture_reader(cfg, table, artifact.model.vision.image_size)
-    if states is not None and reader.states != tuple(states):
-        found, wanted = (" tokens of width ".join(map(str, shape)) for shape in (reader.states, states))
-        raise UserError(
-            f"data.image_features: {given} holds {found}; accepted: {wanted}, as {cfg.ckpt} was trained with"
-        )
-    return reader
-
-
 def predict(
-    cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History | None = None
+    cfg: DictConfig,
+    artifact: Artifact,
+    rows: TweetRows,
+    history: History | None = None,
+    texts: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Estimates of some rows, each [N], see `Predictions.table`; `history` as `history_of` gives it, if it is known.
+    """Estimates of some rows, each [N], see `Predictions.table`.
+
+    Args:
+        cfg: of prediction or evaluation.
+        artifact: predicts.
+        rows: N of them.
+        history: as `history_of` gives it, if it is known.
+        texts: N texts in the place of the rows' own.
 
     Raises:
         UserError: the model was converted without a tokenizer, or the pictures do not fit it.
@@ -94,7 +83,9 @@ def predict(
     if not len(rows):
         return {name: np.zeros(0) for name in COLUMNS.values()}
     history = history_of(cfg, artifact, rows) if history is None else history
-    table = _predictions(cfg, artifact, rows, reader_of(cfg, artifact, rows.table), history).table()
+    # Prediction needs no optimiser; the module only gives the trainer its steps.
+    module = LikesModule(artifact.model, optimizer=no_optimizer)
+    table = Predictions(outcomes(cfg, artifact, artifact.encoder, rows, history, module, texts=texts)).table()
     if table.get("failures", np.zeros(1)).any():
         unread = int((table["failures"] == 1).sum())
         log.info(
@@ -103,23 +94,6 @@ def predict(
             f"{unread:,}",
         )
     return table
-
-
-def _predictions(
-    cfg: DictConfig, artifact: Artifact, rows: TweetRows, reader: PictureReader, history: History
-) -> Predictions:
-    folder = encoded_folder(cfg)
-    try:
-        chunks = (chunk.with_columns(images=reader.lists(chunk)) for chunk in rows.chunks())
-        encoder = artifact.encoder
-        view = encoder.view(history, remembers=cfg.data.history != "none")
-        write_encoded((encoder.encode(chunk, [view]) for chunk in chunks), folder)
-        settings = loader_settings(cfg.data, artifact.config["model"], reader, encoder.history)
-        loader = tweet_loader(open_encoded(folder), encoder, reader, settings)
-        # Prediction needs no optimiser; the module only gives the trainer its steps.
-        return Predictions(build.trainer(cfg).predict(LikesModule(artifact.model, optimizer=_no_optimizer), loader))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def history_of(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> History:
@@ -153,10 +127,6 @@ def _known_rows(cfg: DictConfig, path: Path) -> TweetRows:
         return usable(cfg, table, path, labelled=True, listed="rejected_history.csv")
     except UserError as error:
         raise UserError(f"history: {error}") from error
-
-
-def _no_optimizer(_groups: object) -> None:
-    raise RuntimeError("prediction trains nothing")
 
 
 def unseen_rows(rows: TweetRows, artifact: Artifact, source: Path) -> TweetRows:

@@ -25,7 +25,13 @@ MAX_PIXELS = 50_000_000
 
 
 def prepared(
-    cfg: DictConfig, path: Path, *, image_column: str | None, image_size: int | None, labelled: bool
+    cfg: DictConfig,
+    path: Path,
+    *,
+    image_column: str | None,
+    image_size: int | None,
+    labelled: bool,
+    texts: bool = True,
 ) -> PreparedTable:
     """The prepared table at `path`, or of the file at `path`: the latter lies in a cache by its content.
 
@@ -35,6 +41,7 @@ def prepared(
         image_column: of a table, names pictures.
         image_size: of a table's pictures, most pixels of the shorter side; None: `IMAGE_SIZE`.
         labelled: whether likes are needed.
+        texts: whether texts are.
 
     Raises:
         UserError: the table cannot be read, or a folder comes with a column of pictures.
@@ -47,7 +54,8 @@ def prepared(
         return PreparedTable(path)
     origin = ColumnPictures(image_column, path.absolute().parent) if image_column else NoPictures()
     cache = Path(cfg.paths.data) / "cache"
-    job = Job(path, cache, origin, PictureSettings(image_size or IMAGE_SIZE, QUALITY, MAX_PIXELS), labelled=labelled)
+    pictures = PictureSettings(image_size or IMAGE_SIZE, QUALITY, MAX_PIXELS)
+    job = Job(path, cache, origin, pictures, labelled=labelled, texts=texts)
     sha256 = file_hash(path)
     facts = [sha256, job.options(), image_column and str(origin.folder)]
     name = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from behavesim.metrics.text import text_metrics, tokens
 
 TWEETS = st.text(alphabet="abc ABC.!é <>#'", max_size=20) | st.sampled_from(["<mention> hi", "go <hyperlink>", ""])
-SHARES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_1", "rouge_2", "rouge_l", "chrf", "distinct", "empty")
+SHARES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_1", "rouge_2", "rouge_l", "chrf", "distinct_texts", "empty_texts")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_every_score_by_hand():
     assert found["rouge_l"] == pytest.approx((3 / 4 + 1) / 2)
     # Two references, every n-gram in one of them: cosines 3/4, 1/3, 0, 0 and 1, 1, and no longer ones.
     assert found["cider"] == pytest.approx(10 * ((3 / 4 + 1 / 3) / 4 + 2 / 4) / 2)
-    assert (found["distinct"], found["empty"], found["length_ratio"], found["n"]) == (1, 0, 1, 2)
+    assert (found["distinct_texts"], found["empty_texts"], found["length_ratio"], found["n"]) == (1, 0, 1, 2)
 
 
 def test_a_short_text_pays_in_bleu():
@@ -87,7 +87,7 @@ def test_scores_are_shares_whatever_is_written_and_in_whatever_order(rows, seed)
 @pytest.mark.parametrize("texts", [["", ""], ["  ", "\n"]])
 def test_empty_texts_score_nothing(texts):
     found = text_metrics(texts, ["one two", "three"])
-    assert found["empty"] == 1
+    assert found["empty_texts"] == 1
     assert all(found[name] == 0 for name in ("bleu_1", "bleu_4", "rouge_1", "rouge_l", "cider", "chrf", "length_ratio"))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
-from behavesim.data.encoder_fit import EncoderSettings, fit_encoder
+from behavesim.data.encoder_fit import EncoderSettings, fit_encoder, writer_beside
 from behavesim.data.history import History, HistoryMode
 from behavesim.data.loader import LoaderSettings, TweetLoader, tweet_loader
 from behavesim.data.pictures.readers import PictureReader
@@ -60,13 +60,27 @@ class TweetDataModule(lightning.LightningDataModule):
         self.rows = rows
         self.history_mode = history
         self.split = split_of(rows, split)
-        self.parts = {part: rows[positions] for part, positions in self.split.rows.items()}
+        parts = {part: rows[positions] for part, positions in self.split.rows.items()}
+        self.parts = parts if encoding.asks_likes else with_text(parts)
 
     @cached_property
     def encoder(self) -> TweetEncoder:
         """Fitted on the training rows alone."""
         file = self.folder / "process.safetensors"
         return fit_encoder(self.parts["train"], self.encoding, file, remembers=self.history_mode != "none")
+
+    @cached_property
+    def writer(self) -> TweetEncoder | None:
+        """The encoder of requests to write tweets; None of a model that only predicts likes."""
+        writer = self.encoding.writer
+        if writer is None or self.encoder.writes:
+            return self.encoder if writer else None
+        return writer_beside(self.encoder, writer)
+
+    @cached_property
+    def texts(self) -> dict[str, TweetRows]:
+        """The rows of each part that have a text."""
+        return with_text(self.parts)
 
     @cached_property
     def history(self) -> History:
@@ -96,19 +110,24 @@ class TweetDataModule(lightning.LightningDataModule):
     @cached_property
     def encoded(self) -> dict[str, EncodedTweets]:
         """Each part, encoded once for all epochs and mapped from files."""
-        return {part: self._encoded_once(part, part, lambda part=part: self.views(part)) for part in self.parts}
+        return {part: self._encoded_once(part, self._chunks(self.encoder, part)) for part in self.parts}
 
-    def _encoded_once(self, name: str, part: str, views: Callable[[], Sequence[View | TrainingView]]) -> EncodedTweets:
+    def _chunks(self, encoder: TweetEncoder, part: str, mode: HistoryMode | None = None) -> Iterator[EncodedTweets]:
+        """Rows of a part, encoded when they are asked for, that look back as held-out rows do in a mode."""
+        views = self.views(part) if mode is None else [self._held_out_view(part, mode)]
+        for chunk in self._rows(encoder, part).chunks():
+            yield encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), views)
+
+    def _rows(self, _encoder: TweetEncoder, part: str) -> TweetRows:
+        """Which rows of a part an encoder is for."""
+        return self.parts[part]
+
+    def _encoded_once(self, name: str, chunks: Iterator[EncodedTweets]) -> EncodedTweets:
         # Pictures and likes may change under the same tweets, beyond the first chunk too.
         table = self.parts["train"].table.manifest
-        facts = f"{self.digest} {self.encoder.facts()} {table.counts} {self.reader.facts}".encode()
-
-        def chunks() -> Iterator[EncodedTweets]:
-            seen = views()
-            for chunk in self.parts[part].chunks():
-                yield self.encoder.encode(chunk.with_columns(images=self.reader.lists(chunk)), seen)
-
-        return encoded_once(chunks(), self.folder / name, facts)
+        told = [encoder and encoder.facts() for encoder in (self.encoder, self.writer)]
+        facts = f"{self.digest} {told} {table.counts} {self.reader.facts}".encode()
+        return encoded_once(chunks, self.folder / name, facts)
 
     def remove_encoded(self) -> None:
         """Delete the files of `encoded`, once nothing will be read from them or continued; the main process does."""
@@ -154,8 +173,11 @@ class TweetDataModule(lightning.LightningDataModule):
             seed=self.seed,
             epoch=self._epoch,
             start=self._done,
+            chosen=self._chosen,
             **self._place(),
         )
+
+    _chosen: Callable[[int], np.ndarray] | None = None  # rows of an epoch; None: all
 
     def _place(self) -> dict[str, int]:
         """Among the processes that share each epoch's rows."""
@@ -182,8 +204,8 @@ class TweetDataModule(lightning.LightningDataModule):
 
     def validation_told(self, mode: HistoryMode) -> TweetLoader:
         """Validation rows as they would be told of their accounts in another mode."""
-        name = f"validation_{mode}"
-        return self._held_out(self._encoded_once(name, "validation", lambda: [self._held_out_view("validation", mode)]))
+        chunks = self._chunks(self.encoder, "validation", mode)
+        return self._held_out(self._encoded_once(f"validation_{mode}", chunks))
 
     def test_dataloader(self) -> TweetLoader:
         """Test rows, by length."""
@@ -197,3 +219,8 @@ class TweetDataModule(lightning.LightningDataModule):
             rows_per_batch=rows and rows * EVALUATION_FACTOR,
         )
         return tweet_loader(encoded, self.encoder, self.reader, settings, **self._place())
+
+
+def with_text(parts: Mapping[str, TweetRows]) -> dict[str, TweetRows]:
+    """The rows that have a text: no other can be written."""
+    return {part: rows[(rows.frame("content")["content"] != "").to_numpy()] for part, rows in parts.items()}

@@ -1,7 +1,7 @@
 """Batches in the order of a plan, from any place in it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,13 +111,15 @@ def tweet_loader(
     start: Callable[[], int] = _zero,
     world_size: int = 1,
     rank: int = 0,
+    chosen: Callable[[int], np.ndarray] | None = None,
 ) -> TweetLoader:
-    """Batches of encoded tweets, each row once; see `TweetLoader` and `plan_batches`."""
+    """Batches of encoded tweets: of an epoch each row once, or those that are `chosen` for it; see `plan_batches`."""
     lengths = settings.positions(encoded)
 
     def plan(epoch: int) -> Batches:
-        return plan_batches(
-            lengths,
+        rows = None if chosen is None else chosen(epoch)
+        batches = plan_batches(
+            lengths if rows is None else lengths[rows],
             settings.tokens_per_batch,
             rows_per_batch=settings.rows_per_batch,
             shuffle=shuffle,
@@ -126,6 +128,7 @@ def tweet_loader(
             world_size=world_size,
             rank=rank,
         )
+        return batches if rows is None else replace(batches, order=rows[batches.order])
 
     return TweetLoader(
         TweetDataset(encoded, pad_id=encoder.pad_id, frames=settings.frames, reader=reader),

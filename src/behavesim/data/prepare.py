@@ -41,6 +41,7 @@ class Job:
     test: float = 0.2
     split_seed: int = 0
     labelled: bool = False  # whether a table without a column of likes is refused
+    texts: bool = True  # whether one without a column of texts is
     rows: int = CHUNK  # of the source in a part
     sha256: str | None = None  # of the source, by one who knows it
 
@@ -51,7 +52,8 @@ class Job:
         pictures = {"pictures": origin, "image_column": self.origin.column}
         if not isinstance(self.origin, NoPictures):
             pictures |= asdict(self.pictures)
-        return {**pictures, **splits, "part_rows": self.rows}
+        texts = {} if self.texts else {"texts": False}  # such a table must not serve whoever needs them
+        return {**pictures, **splits, **texts, "part_rows": self.rows}
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _write_parts(job: Job, work: Path) -> tuple[int, str]:
     id_types, rows = set(), 0
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         writer = PartWriter(work, job.origin, job.pictures, threads)
-        chunks = read_table(job.source, image_column=job.origin.column, labelled=job.labelled, rows=job.rows)
+        needed = {"labelled": job.labelled, "texts": job.texts}
+        chunks = read_table(job.source, image_column=job.origin.column, rows=job.rows, **needed)
         for number, chunk in enumerate(chunks):
             writer.write(number, chunk)
             id_types |= {chunk.id_type} - {NO_IDS}

@@ -1,7 +1,7 @@
 """A table of tweets, checked: usable rows under fixed names and types, and what is wrong with the others."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,12 @@ class TableChunk:
 
 
 def read_table(
-    path: Path, *, image_column: str | None = None, labelled: bool = False, rows: int = CHUNK
+    path: Path,
+    *,
+    image_column: str | None = None,
+    labelled: bool = False,
+    texts: bool = True,
+    rows: int = CHUNK,
 ) -> Iterator[TableChunk]:
     """Read and check a table, `rows` at a time.
 
@@ -49,6 +54,7 @@ def read_table(
         path: .xlsx, .csv or .parquet.
         image_column: names paths of pictures.
         labelled: whether a column of likes must be there; a row without a value in it is usable either way.
+        texts: whether a column of texts must be.
         rows: of a chunk.
 
     Raises:
@@ -56,10 +62,12 @@ def read_table(
     """
     for raw in read_source(path, rows):
         blank = blank_rows(raw)
-        names = _names(raw, Path(path), image_column, labelled)
+        names = _names(raw, Path(path), image_column, {"likes": labelled, "content": texts})
         chosen = raw.select("row", **names)
         if "likes" not in names:
             chosen = chosen.with_columns(likes=pl.lit(None, dtype=pl.Int64))
+        if "content" not in names:
+            chosen = chosen.with_columns(content=pl.lit(None, dtype=pl.String))
         frame, problems = _check(chosen.filter(~blank))
         problems = pl.concat([problems, _problems(chosen, "row", blank, BLANK, found="nothing")])
         usable = frame.filter(~pl.col("row").is_in(problems["row"].implode()))
@@ -75,14 +83,15 @@ def _id_type(ids: pl.Series) -> str:
     return "Float64" if name.startswith("Float") else "String"
 
 
-def _names(raw: pl.DataFrame, path: Path, image_column: str | None, labelled: bool) -> dict[str, str]:
-    """Our name → the file's, of the columns in use."""
+def _names(raw: pl.DataFrame, path: Path, image_column: str | None, needed: Mapping[str, bool]) -> dict[str, str]:
+    """Our name → the file's, of the columns in use; those that `needed` does not ask for may be absent."""
     found = [name for name in raw.columns if name != "row"]
-    names = {name: name for name in PUBLISHED_COLUMNS[:-1] if name in found or name != "likes" or labelled}
+    names = {name: name for name in PUBLISHED_COLUMNS[:-1] if name in found or needed.get(name, True)}
     names[_SHORT_COMPANY] = PUBLISHED_COLUMNS[-1] if PUBLISHED_COLUMNS[-1] in found else _SHORT_COMPANY
     if missing := [name for name in names.values() if name not in found]:
         wanted = ", ".join(_with_suggestion(name, found) for name in missing)
-        accepted = ", ".join(PUBLISHED_COLUMNS) + f" (or {_SHORT_COMPANY})" + ("" if labelled else "; likes optional")
+        accepted = ", ".join(PUBLISHED_COLUMNS) + f" (or {_SHORT_COMPANY})"
+        accepted += "".join(f"; {name} optional" for name, wanted in needed.items() if not wanted)
         raise UserError(f"{path}: no column {wanted}; found: {_listed(found)}; accepted: {accepted}")
     for name in names.values():
         if raw[name].dtype.is_nested() or raw[name].dtype == pl.Binary:

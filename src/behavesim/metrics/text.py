@@ -31,7 +31,7 @@ def text_metrics(texts: Sequence[str], references: Sequence[str]) -> dict[str, f
       (Lin 2004; rouge-score without stemming). Words and markers alone.
     - `cider`: mean CIDEr-D of words and markers, see `cider_d`; its rarities are those of these references.
     - `chrf`: of the corpus, 1- to 6-grams of characters (Popović 2015; sacrebleu). A marker is one character.
-    - `distinct`: share of the texts that differ from all before them; `empty`: share without a word or a mark;
+    - `distinct_texts`: share that differ from all before them; `empty_texts`: share without a word or a mark;
       `length_ratio`: tokens of all texts for each token of the references. `n` counts the rows.
 
     The order of the rows changes no digit. ValueError for no rows, or lengths that differ.
@@ -45,8 +45,8 @@ def text_metrics(texts: Sequence[str], references: Sequence[str]) -> dict[str, f
         **_rouge(words, [of_text[0] for of_text in wanted]),
         "cider": _mean(cider_d(words, wanted)),
         "chrf": _chrf(texts, references),
-        "distinct": len(set(texts)) / len(texts),
-        "empty": _mean(not each for each in marked),
+        "distinct_texts": len(set(texts)) / len(texts),
+        "empty_texts": _mean(not each for each in marked),
         "length_ratio": sum(map(len, marked)) / max(1, sum(map(len, posted))),
         "n": len(texts),
     }

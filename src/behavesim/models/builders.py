@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from behavesim.models.stored import StoredStates
 from behavesim.models.text_head import Answering, TextHead
 from behavesim.models.trainable import PARTS, set_trainable
 from behavesim.models.vision import VisionTower, named_shape, pretrained_tower, shaped_tower
+from behavesim.models.written_head import JointHead, WrittenHead, likes_head
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class DataFacts:
     history: tuple[int, int]  # earlier posts that are told, and numbers of each
     eos_ids: Sequence[int] | None  # None: those of the language model's configuration
     pad_id: int
-    answering: Answering
+    answering: Answering | None  # None: likes are not asked
     # Tokens and width of states that are stored for each picture; None: pictures go through a tower.
     image_states: tuple[int, int] | None = None
+    task: Literal["behaviour", "content", "joint"] = "behaviour"
 
 
 def git_tiny(*, vision: Mapping[str, int], llm: Mapping[str, Any], facts: DataFacts, **settings: Any) -> GitModel:
@@ -156,7 +158,7 @@ def _composed(
         vision=tower,
         projector=_projector(projector, tower.width, width, image_tokens, llm.config.num_attention_heads),
         llm=llm,
-        head=_head(head, width, readers["members"] if metadata else 1, facts, **of_head),
+        head=_head_of(head, width, readers["members"] if metadata else 1, facts, **of_head),
         metadata=MetadataReaders(facts.metadata, width, **readers) if metadata else None,
         history=HistoryProjector(numbers, width) if metadata and posts else None,
         frames=frames,
@@ -183,14 +185,15 @@ def _open_gate(model: GitModel) -> None:
 
     No number is to be learned first. And where no picture is either, gate and layer would wait for each other.
     """
-    if model.metadata is None and isinstance(model.head, LikesHead):
-        nn.init.ones_(model.head.gate.weight)
+    head = likes_head(model.head)
+    if model.metadata is None and isinstance(head, LikesHead):
+        nn.init.ones_(head.gate.weight)
 
 
 def _freeze_unread(model: GitModel) -> None:
     """Freeze a vocabulary layer that no head reads: it would wait for a gradient in vain."""
     words, answers = model.llm.get_input_embeddings(), model.llm.get_output_embeddings()
-    if not isinstance(model.head, TextHead) and answers is not None and answers.weight is not words.weight:
+    if not model.head.writes and answers is not None and answers.weight is not words.weight:
         answers.requires_grad_(False)
 
 
@@ -198,6 +201,15 @@ def _projector(name: str, width: int, hidden_size: int, tokens: int, heads: int)
     if name == "resampler":
         return Resampler(width, hidden_size, tokens, math.gcd(heads, hidden_size))
     return {"linear": LinearProjector, "mlp": MlpProjector}[name](width, hidden_size)
+
+
+def _head_of(name: str, width: int, members: int, facts: DataFacts, **settings: float) -> Head:
+    """The head for the task: one over likes, one that writes, or both."""
+    if facts.task == "content":
+        return WrittenHead()
+    head = _head(name, width, members, facts, **settings)
+    # Of a model that writes its answers as digits, texts are answers too.
+    return JointHead(head) if facts.task == "joint" and isinstance(head, LikesHead) else head
 
 
 def _head(

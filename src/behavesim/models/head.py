@@ -58,6 +58,8 @@ class Head(nn.Module, ABC):
     that may fail to read an answer adds `failures`, the share of a row's answers that held no number.
     """
 
+    writes = False  # whether it reads the language model's vocabulary
+
     @abstractmethod
     def logits(self, model: "GitModel", hidden: Hidden, prior: Tensor | None) -> Tensor:
         """What the head makes of hidden states; the shape is the head's own."""

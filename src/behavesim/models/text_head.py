@@ -39,6 +39,8 @@ class TextHead(Head):
         answering: None gives logits alone.
     """
 
+    writes = True
+
     def __init__(self, answering: Answering | None) -> None:
         super().__init__()
         self.answering = answering

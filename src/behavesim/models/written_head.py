@@ -78,6 +78,11 @@ class JointHead(Head):
         return part.score(model, inputs, targets)
 
 
+def likes_head(head: Head) -> Head:
+    """The head that predicts likes, where one does more than that."""
+    return head.likes if isinstance(head, JointHead) else head
+
+
 def text_nats(model: "GitModel", hidden: Hidden, inputs: Inputs, targets: Targets) -> tuple[Tensor, Tensor]:
     """Summed cross-entropy of each row's answer and how many tokens it has: [B] each."""
     supervised = answer_mask(inputs["attention_mask"], targets.answer_length)[:, 1:]  # nothing comes before the first

@@ -49,7 +49,7 @@ def log_results(
     logger: Logger | None,
     *,
     metrics: Mapping[str, float],
-    figure: Figure,
+    figure: Figure | None,
     tags: Mapping[str, str],
     files: Sequence[Path] = (),
 ) -> None:
@@ -59,7 +59,8 @@ def log_results(
     logger.log_metrics(dict(metrics))
     logger.save()  # the csv logger would keep the last rows to itself
     if isinstance(logger, MLFlowLogger):
-        logger.experiment.log_figure(logger.run_id, figure, "predicted_against_actual.png")
+        if figure is not None:
+            logger.experiment.log_figure(logger.run_id, figure, "predicted_against_actual.png")
         record_exported(logger.experiment, logger.run_id)
         for path in files:
             logger.experiment.log_artifact(logger.run_id, str(path))

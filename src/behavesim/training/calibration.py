@@ -13,7 +13,9 @@ from behavesim.data.datamodule import TweetDataModule
 from behavesim.metrics.likes import likes_metrics
 from behavesim.models.head import LEVELS
 from behavesim.models.histogram_head import HistogramHead
-from behavesim.training.likes_module import LikesModule, estimates_of
+from behavesim.models.written_head import likes_head
+from behavesim.training.likes_module import estimates_of
+from behavesim.training.module import TweetModule
 
 # Fewer rows say little of a level of 5 %.
 FEWEST = 50
@@ -24,7 +26,7 @@ TOLD = ("probabilities", "prior", "doubt")  # see `HistogramHead.to_calibrate`
 Table = Mapping[str, np.ndarray]
 
 
-def calibrate(trainer: lightning.Trainer, module: LikesModule, data: TweetDataModule) -> dict[str, Any]:
+def calibrate(trainer: lightning.Trainer, module: TweetModule, data: TweetDataModule) -> dict[str, Any]:
     """Set a head by validation rows: how far it may deviate from the prior, and where it reads its quantiles.
 
     Rows are told of their accounts in every way that the model may be asked later on, from nothing to all earlier
@@ -34,11 +36,13 @@ def calibrate(trainer: lightning.Trainer, module: LikesModule, data: TweetDataMo
     Returns:
         Validation metrics of the weights and the settings that will be exported.
     """
-    head = module.model.head
+    head = likes_head(module.model.head)
+    if not isinstance(head, HistogramHead):
+        return _validated(trainer, module, datamodule=data)
     with _distributions(head):
         metrics = _validated(trainer, module, datamodule=data)
         table = module.validation_table
-        if "probabilities" not in table or len(table["actual"]) < FEWEST:
+        if len(table["actual"]) < FEWEST:
             return metrics
         tables = [table]
         for mode in data.other_modes:
@@ -51,11 +55,8 @@ def calibrate(trainer: lightning.Trainer, module: LikesModule, data: TweetDataMo
 
 
 @contextmanager
-def _distributions(head: torch.nn.Module) -> Iterator[None]:
-    """Scores bring whole distributions, where a head has some."""
-    if not isinstance(head, HistogramHead):
-        yield
-        return
+def _distributions(head: HistogramHead) -> Iterator[None]:
+    """Scores bring whole distributions."""
     head.calibrating = True
     try:
         yield
@@ -63,7 +64,7 @@ def _distributions(head: torch.nn.Module) -> Iterator[None]:
         head.calibrating = False
 
 
-def _validated(trainer: lightning.Trainer, module: LikesModule, **rows: Any) -> dict[str, Any]:
+def _validated(trainer: lightning.Trainer, module: TweetModule, **rows: Any) -> dict[str, Any]:
     logger, trainer.logger = trainer.logger, None  # scores of this epoch are logged already
     trainer.validate(module, verbose=False, **rows)
     trainer.logger = logger

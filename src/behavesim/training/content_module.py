@@ -43,14 +43,14 @@ def text_loss(table: dict[str, np.ndarray]) -> dict[str, float]:
 class ContentModule(TweetModule):
     """Trains a `GitModel` to write tweets.
 
-    After `trainer.test`, `test_table` holds `rows` and the written `ids` [N, A, T]. Validation only asks what the
+    After `trainer.test`, `test_texts` holds `rows` and the written `ids` [N, A, T]. Validation only asks what the
     posted texts cost.
     """
 
     def __init__(self, model: GitModel, optimizer: OptimizerFactory, *, decoding: Decoding, **settings: Any) -> None:
         super().__init__(model, optimizer, **settings)
         self.decoding = decoding
-        self.test_table: dict[str, np.ndarray] = {}
+        self.test_texts: dict[str, np.ndarray] = {}
         self._written = Written()
 
     def predict_step(self, batch: Batch, _index: int = 0) -> dict[str, np.ndarray]:
@@ -65,9 +65,17 @@ class ContentModule(TweetModule):
         ids = self.model.write(self.decoding, **batch.inputs() | {"attention_mask": batch.attention_mask * ~answer})
         return F.pad(ids, (0, self.decoding.max_new_tokens - ids.shape[2]), value=self.model.pad_id)
 
+    def forget(self) -> None:
+        """Start anew."""
+        self._written = Written()
+
+    def written(self, *, several: bool) -> dict[str, np.ndarray]:
+        """All rows since, with those of other processes where there are several; empty where there were none."""
+        return self._written.table(several=several) if self._written.parts else {}
+
     def on_validation_epoch_start(self) -> None:
         """Forget the rows of the epoch before."""
-        self._written = Written()
+        self.forget()
         if self._several:
             together.same_buffers(self.model)
 
@@ -86,12 +94,12 @@ class ContentModule(TweetModule):
 
     def on_validation_epoch_end(self) -> None:
         """Loss over all validation texts."""
-        self._log("val", self._written.table(several=self._several))
+        self._log("val", self.written(several=self._several))
 
     def on_test_epoch_end(self) -> None:
         """Loss over all test texts; what was written is kept."""
-        self.test_table = self._written.table(several=self._several)
-        self._log("test", self.test_table)
+        self.test_texts = self.written(several=self._several)
+        self._log("test", self.test_texts)
 
     def _log(self, stage: str, table: dict[str, np.ndarray]) -> None:
         for name, value in text_loss(table).items():

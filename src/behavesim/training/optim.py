@@ -14,7 +14,7 @@ OptimizerFactory = Callable[[Iterable[dict]], Optimizer]
 # What reads numbers, by the first words of parameters' names: small, from nothing, and far from a language model. The
 # gate that lets a text in opens at the language model's pace.
 NUMBERS = ("metadata.", "history.", "head.")
-TEXTS = ("head.gate.weight",)
+TEXTS = ("head.gate.weight", "head.likes.gate.weight")
 
 
 def parameter_groups(model: nn.Module, numbers_lr: float | None = None) -> list[dict]:

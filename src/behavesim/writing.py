@@ -1,0 +1,65 @@
+"""An artifact that writes the tweets of a table."""
+
+import numpy as np
+import polars as pl
+from omegaconf import DictConfig
+
+from behavesim import scoring
+from behavesim.artifact import Artifact
+from behavesim.data.history import History
+from behavesim.data.prepared import TweetRows
+from behavesim.data.table import BLANK
+from behavesim.described_model import decoding
+from behavesim.errors import UserError
+from behavesim.log import log
+from behavesim.outcomes import no_optimizer, outcomes
+from behavesim.training.content_module import ContentModule
+
+
+def write(cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History) -> list[list[str]]:
+    """A texts of each of N rows, which are asked for by everything but their own: A lists of N."""
+    encoder = artifact.writer
+    if not len(rows):
+        return [[] for _ in range(decoding(artifact.config, encoder.tokenizer).alternatives)]
+    module = ContentModule(artifact.model, no_optimizer, decoding=decoding(artifact.config, encoder.tokenizer))
+    batches = outcomes(cfg, artifact, encoder, rows, history, module)
+    order = np.argsort(np.concatenate([batch["rows"] for batch in batches]))
+    ids = np.concatenate([batch["ids"] for batch in batches])[order]
+    return [encoder.read_texts(ids[:, place]) for place in range(ids.shape[1])]
+
+
+def predicted_likes(
+    cfg: DictConfig, artifact: Artifact, rows: TweetRows, texts: list[list[str]], history: History
+) -> np.ndarray | None:
+    """Likes [A, N] that the same model expects of each text; None where it was not trained to predict any."""
+    if artifact.config["task"]["name"] != "joint":
+        return None
+    return np.stack([scoring.predict(cfg, artifact, rows, history, texts=each)["mean"] for each in texts])
+
+
+def content_table(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> pl.DataFrame:
+    """`id` and `content` for every row of the source; of several alternatives a row each, with their `rank`.
+
+    Where likes can be predicted they stand in `likes`, and rank the alternatives. Rows that cannot be used are empty.
+
+    Raises:
+        UserError: the model has no tokenizer.
+    """
+    if artifact.encoder.tokenizer is None:
+        raise UserError(f"ckpt={cfg.ckpt}: converted without a tokenizer; accepted: one converted with tokenizer=…")
+    history = scoring.history_of(cfg, artifact, rows)
+    texts = write(cfg, artifact, rows, history)
+    likes = predicted_likes(cfg, artifact, rows, texts, history) if len(rows) else None
+    columns = {"content": pl.Series([text for each in texts for text in each], dtype=pl.String)}
+    if likes is not None:
+        columns["likes"] = pl.Series(likes.ravel()).round(3)
+    frames = [rows.frame("row", "id").with_columns(place=pl.lit(place)) for place in range(len(texts))]
+    table = pl.concat(frames).with_columns(**columns)
+    best = ["row", "likes", "place"] if likes is not None else ["row", "place"]
+    table = table.sort(best, descending=[name == "likes" for name in best])
+    table = table.with_columns(rank=pl.int_range(1, pl.len() + 1).over("row")).drop("place")
+    rejected = rows.table.rejected().filter(pl.col("reason") != BLANK).select("row", "id")
+    together = pl.concat([table, rejected], how="diagonal").sort("row", "rank").drop("row")
+    chosen = ["id", *(["rank"] if len(texts) > 1 else []), "content", *(["likes"] if likes is not None else [])]
+    log.info("texts: %s of each of %s tweets", len(texts), f"{len(rows):,}")
+    return together.select(chosen).cast({"id": getattr(pl, rows.table.manifest.id_type)}, strict=False)
