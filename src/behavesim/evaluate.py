@@ -12,7 +12,7 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     """Metrics of an artifact on the rows that it was not trained on."""
     from pathlib import Path
 
-    from behavesim import build, results, scoring, tables
+    from behavesim import build, results, scoring, tables, writing
     from behavesim.artifact import load_artifact
     from behavesim.log import quiet_libraries
     from behavesim.reporting.record import evaluation_of, record
@@ -21,10 +21,13 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     quiet_libraries()
     build.check_targets(cfg)
     artifact, path = load_artifact(Path(cfg.ckpt), scoring.answering(cfg)), Path(cfg.data.path)
-    table = scoring.table_of(cfg, artifact, path, labelled=True)
-    unseen = scoring.unseen_rows(tables.usable(cfg, table, path, labelled=True), artifact, path)
+    writes = artifact.asked == "content"
+    table = scoring.table_of(cfg, artifact, path, labelled=not writes)
+    unseen = scoring.unseen_rows(tables.usable(cfg, table, path, labelled=not writes), artifact, path)
     logger = build.logger(cfg, kind=EVALUATION)
     with results.failure_marked(logger):
+        if writes:
+            return writing.evaluated(cfg, artifact, unseen, logger)
         history = scoring.history_of(cfg, artifact, unseen)
         predictions = scoring.predict(cfg, artifact, unseen, history)
         evaluation = evaluation_of(cfg, artifact, unseen, predictions, history)

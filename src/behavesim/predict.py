@@ -22,7 +22,7 @@ def predict(cfg: "DictConfig") -> None:
     output, path = Path(cfg.output), Path(cfg.input)
     check_output(output)
     artifact = load_artifact(Path(cfg.ckpt), scoring.answering(cfg))
-    table = scoring.table_of(cfg, artifact, path, labelled=False)
+    table = scoring.table_of(cfg, artifact, path, labelled=False, texts=artifact.asked != "content")
     rows = tables.usable(cfg, table, path, labelled=False)
     if artifact.asked == "content":
         predictions = writing.content_table(cfg, artifact, rows)

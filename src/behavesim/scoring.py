@@ -36,7 +36,7 @@ def answering(cfg: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in cfg.task.items() if value is not None}
 
 
-def table_of(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool) -> PreparedTable:
+def table_of(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool, texts: bool = True) -> PreparedTable:
     """The table at `path`, with pictures where the model was trained with some."""
     given, trained = cfg.data.image_column, artifact.config["data"]
     seen = trained["use_images"] and artifact.config.get("image_states") is None
@@ -55,7 +55,7 @@ def table_of(cfg: DictConfig, artifact: Artifact, path: Path, *, labelled: bool)
         image_column=given,
         image_size=None if path.is_dir() else trained["image_size"],
         labelled=labelled,
-        texts=labelled or artifact.asked != "content",
+        texts=texts,
     )
 
 

@@ -1,6 +1,6 @@
-"""What the texts of a finished training are worth, beside training tweets in their place."""
+"""What written tweets are worth, beside training tweets in their place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,35 +14,49 @@ from behavesim.processes.ranks import is_main
 from behavesim.training.content_module import text_loss
 
 TEXTS = "texts.csv"
-# Of the table that training ends with.
+# Of the tables that people read; a record has all metrics.
 COLUMNS = ("rouge_l", "cider", "bleu_4", "chrf", "distinct_texts", "length_ratio")
 READ = ("id", "date", "username", "content")
 
 
-def scores(cfg: DictConfig, data: TweetDataModule, table: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Metrics of the written test rows, `table` as a `ContentModule` leaves it, and of guesses; `TEXTS` holds them all.
-
-    Of several alternatives the first is scored, which beams find likeliest.
-    """
-    test = data.texts["test"][table["rows"]].frame(*READ)
-    train = data.texts["train"].frame(*READ)
-    written = [data.writer.read_texts(table["ids"][:, place]) for place in range(table["ids"].shape[1])]
-    texts = {
-        "model": written[0],
-        "nearest in time": text_baselines.nearest_in_time(train, test),
-        "random tweet": text_baselines.random_of_account(train, test, cfg.seed),
+def guesses(train: pl.DataFrame, asked: pl.DataFrame, seed: int) -> dict[str, list[str]]:
+    """Training tweets in the place of those that are asked for; none where `train` holds no texts."""
+    train = train.filter(pl.col("content").is_not_null() & (pl.col("content") != ""))
+    if train.is_empty():
+        return {}
+    return {
+        "nearest in time": text_baselines.nearest_in_time(train, asked),
+        "random tweet": text_baselines.random_of_account(train, asked, seed),
     }
-    found = {name: text_metrics(each, test["content"].to_list()) for name, each in texts.items()}
-    found["model"] |= text_loss(dict(table))
+
+
+def scored(
+    posted: pl.DataFrame, written: Sequence[list[str]], beside: Mapping[str, list[str]], folder: Path
+) -> dict[str, dict[str, float]]:
+    """Metrics of texts and guesses, by name; `TEXTS` in `folder` holds them all, a row for each tweet.
+
+    Args:
+        posted: N tweets with the columns of `READ`.
+        written: A alternatives of N texts, of which the first is scored.
+        beside: guesses, N texts each.
+        folder: of the run.
+    """
+    texts = {"model": written[0], **beside}
+    found = {name: text_metrics(each, posted["content"].to_list()) for name, each in texts.items()}
     if is_main():
-        _write(Path(cfg.paths.output), test, written, texts)
+        columns = {"written" if not place else f"written_{place + 1}": each for place, each in enumerate(written)}
+        columns |= {name.replace(" ", "_"): each for name, each in beside.items()}
+        series = [pl.Series(name, each, pl.String) for name, each in columns.items()]
+        folder.mkdir(parents=True, exist_ok=True)
+        posted.select(READ).rename({"content": "posted"}).with_columns(series).write_csv(folder / TEXTS)
     return found
 
 
-def _write(folder: Path, test: pl.DataFrame, written: list[list[str]], texts: Mapping[str, list[str]]) -> None:
-    """A row for each test tweet: what was posted, what was written, and the guesses."""
-    columns = {"written" if not place else f"written_{place + 1}": each for place, each in enumerate(written)}
-    columns |= {name.replace(" ", "_"): each for name, each in texts.items() if name != "model"}
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = [pl.Series(name, each, pl.String) for name, each in columns.items()]
-    test.rename({"content": "posted"}).with_columns(columns).write_csv(folder / TEXTS)
+def scores(cfg: DictConfig, data: TweetDataModule, table: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Those of the test rows of a training, `table` as a `ContentModule` leaves it."""
+    test = data.texts["test"][table["rows"]].frame(*READ)
+    written = [data.writer.read_texts(table["ids"][:, place]) for place in range(table["ids"].shape[1])]
+    beside = guesses(data.texts["train"].frame(*READ), test, cfg.seed)
+    found = scored(test, written, beside, Path(cfg.paths.output))
+    found["model"] |= text_loss(dict(table))
+    return found

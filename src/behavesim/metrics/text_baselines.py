@@ -22,8 +22,9 @@ def nearest_in_time(train: pl.DataFrame, asked: pl.DataFrame) -> list[str]:
 
     Both frames have `username` and `date`, and `train` has `content`; N texts.
     """
-    asked = asked.select("username", "date").with_row_index("row").sort("date", maintain_order=True)
-    train = train.select("username", "date", "content").sort("date", maintain_order=True)
+    moment = pl.col("date").dt.epoch("us")  # one side may name its zone
+    asked = asked.select("username", moment).with_row_index("row").sort("date", maintain_order=True)
+    train = train.select("username", moment, "content").sort("date", maintain_order=True)
     own, anybody = train, train.select("date", anybody="content")
     found = asked.join_asof(own, on="date", by="username", strategy="nearest", check_sortedness=False)
     found = found.join_asof(anybody, on="date", strategy="nearest")
