@@ -15,6 +15,7 @@ FLOORS = (
     {"tracking"},
     {
         "artifact",
+        "asked",
         "described_model",
         "fitted_files",
         "build",
@@ -24,7 +25,10 @@ FLOORS = (
         "inputs",
         "preparing",
         "tower_features",
+        "outcomes",
         "scoring",
+        "text_results",
+        "writing",
         "results",
         "report",
         "resume",

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from behavesim.metrics.text import text_metrics, tokens
 
 TWEETS = st.text(alphabet="abc ABC.!é <>#'", max_size=20) | st.sampled_from(["<mention> hi", "go <hyperlink>", ""])
-SHARES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_1", "rouge_2", "rouge_l", "chrf", "distinct_texts", "empty_texts")
+SHARES = (
+    "bleu_1",
+    "bleu_2",
+    "bleu_3",
+    "bleu_4",
+    "rouge_1",
+    "rouge_2",
+    "rouge_l",
+    "chrf",
+    "distinct_texts",
+    "empty_texts",
+)
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,10 @@ class TweetDataModule(lightning.LightningDataModule):
         """Test rows, by length."""
         return self._held_out(self.encoded["test"])
 
+    def requests(self, part: str) -> TweetLoader:
+        """Validation or test rows as requests to write, of a model that writes."""
+        return self._held_out(self.encoded[part])
+
     def _held_out(self, encoded: EncodedTweets) -> TweetLoader:
         rows = self.settings.rows_per_batch
         settings = replace(

@@ -60,8 +60,12 @@ class JointDataModule(TweetDataModule):
 
     def val_dataloader(self) -> list[TweetLoader]:
         """Validation rows as questions, then as requests."""
-        return [super().val_dataloader(), self._held_out(self.written["validation"])]
+        return [super().val_dataloader(), self.requests("validation")]
 
     def test_dataloader(self) -> list[TweetLoader]:
         """Test rows as questions, then as requests."""
-        return [super().test_dataloader(), self._held_out(self.written["test"])]
+        return [super().test_dataloader(), self.requests("test")]
+
+    def requests(self, part: str) -> TweetLoader:
+        """See `TweetDataModule`."""
+        return self._held_out(self.written[part])

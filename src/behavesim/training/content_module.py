@@ -65,6 +65,11 @@ class ContentModule(TweetModule):
         ids = self.model.write(self.decoding, **batch.inputs() | {"attention_mask": batch.attention_mask * ~answer})
         return F.pad(ids, (0, self.decoding.max_new_tokens - ids.shape[2]), value=self.model.pad_id)
 
+    @property
+    def writing(self) -> "ContentModule":
+        """What writes: this module, as a part of one that also predicts likes does."""
+        return self
+
     def forget(self) -> None:
         """Start anew."""
         self._written = Written()

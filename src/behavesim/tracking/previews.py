@@ -1,0 +1,106 @@
+"""What a model that learns to write has written so far: a page an epoch."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from lightning.pytorch.loggers import MLFlowLogger
+from PIL import Image
+
+from behavesim.data.batch import Batch
+from behavesim.data.encode import TweetEncoder
+from behavesim.models.text_head import answer_mask
+
+TEMPLATE = "previews.html.jinja"
+FOLDER = "previews"  # in the run's folder and in MLflow
+
+
+class Previews(lightning.Callback):
+    """After each validation, some of its tweets: request, picture, what was posted and what the model writes.
+
+    A page in the run's folder, and in MLflow where runs are tracked there. Models that only predict likes have none.
+
+    Args:
+        dirpath: the folder.
+        count: tweets of a page, the same in every epoch.
+    """
+
+    def __init__(self, dirpath: str, count: int = 8) -> None:
+        self.folder = Path(dirpath)
+        self.count = count
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Write and log the page; of several processes all write texts together, and the first one the page."""
+        writing = getattr(module, "writing", None)
+        if writing is None or trainer.sanity_checking or trainer.state.fn != "fit" or not self.count:
+            return
+        data: Any = trainer.datamodule
+        batch = self._batch(data)
+        on_device = module.transfer_batch_to_device(batch, module.device, 0)
+        with torch.no_grad():
+            ids = writing.texts(on_device)[:, 0].cpu().numpy()
+        if not trainer.is_global_zero:
+            return
+        frames = module.model.frames if data.reader.states is None else 0
+        page = rendered(f"epoch {trainer.current_epoch}", previews(batch, ids, data.writer, frames))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"epoch={trainer.current_epoch}.html"
+        path.write_text(page, encoding="utf-8")
+        if isinstance(trainer.logger, MLFlowLogger):
+            trainer.logger.experiment.log_artifact(trainer.logger.run_id, str(path), FOLDER)
+
+    def _batch(self, data: Any) -> Batch:
+        """Validation tweets that are evenly spread over the table."""
+        dataset = data.requests("validation").dataset
+        rows = np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).astype(int)
+        return dataset.__getitems__(rows.tolist())
+
+
+def previews(batch: Batch, written: np.ndarray, encoder: TweetEncoder, frames: int) -> list[dict[str, str | None]]:
+    """A row for each of B tweets: `request`, `picture` (a data address, or None), `posted` and `written`.
+
+    Args:
+        batch: with the posted texts as answers.
+        written: [B, T] ids.
+        encoder: of requests.
+        frames: pictures of a row; 0 where the batch holds what a tower saw in them.
+    """
+    answers = answer_mask(batch.attention_mask, batch.answer_length)
+    requests = batch.attention_mask.bool() & ~answers
+    pictures = _first_pictures(batch, frames) if frames else {}
+    rows: list[dict[str, str | None]] = []
+    for place, (ids, request, answer) in enumerate(zip(batch.input_ids, requests, answers, strict=True)):
+        posted, text = encoder.read_texts([ids[answer].tolist(), written[place].tolist()])
+        asked = encoder.tokenizer.decode(ids[request])
+        rows.append({"request": asked, "picture": pictures.get(place), "posted": posted, "written": text})
+    return rows
+
+
+def _first_pictures(batch: Batch, frames: int) -> dict[int, str]:
+    """The first picture of each row that has one, as a data address."""
+    if batch.pixel_values is None:
+        return {}
+    found: dict[int, str] = {}
+    for pixels, slot in zip(batch.pixel_values, batch.image_slot.tolist(), strict=True):
+        found.setdefault(slot // frames, _address(pixels.permute(1, 2, 0).numpy()))
+    return found
+
+
+def _address(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def rendered(title: str, rows: list[dict[str, str | None]]) -> str:
+    """The page. What tweets say is text in it, and never markup."""
+    loader = PackageLoader("behavesim.tracking", ".")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(TEMPLATE).render(title=title, rows=rows)
