@@ -73,7 +73,8 @@ def train_tiny(sample_overrides):
     def run(*overrides):
         sample = () if any(text.startswith("data.path=") for text in overrides) else sample_overrides
         logger = () if any(text.startswith("logger=") for text in overrides) else ("logger=none",)
-        cfg = compose("train", [*SIZES, *sample, *logger, *overrides])
+        sizes = [text for text in SIZES if "task=content" not in overrides or not text.startswith("task.")]
+        cfg = compose("train", [*sizes, *sample, *logger, *overrides])
         return SimpleNamespace(cfg=cfg, objective=train(cfg))
 
     return run

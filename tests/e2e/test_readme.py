@@ -74,6 +74,16 @@ def trained_to_write(tmp_path_factory, train_tiny):
 
 
 @pytest.fixture(scope="session")
+def trained_for_both(tmp_path_factory, train_tiny):
+    """An artifact that predicts likes and writes tweets."""
+    folder = tmp_path_factory.mktemp("both")
+    short = ("task.content.text_tokens=8", "task.content.max_length=60", "+trainer.limit_train_batches=2")
+    places = (f"paths.output={folder / 'output'}", f"export_dir={folder / 'artifact'}", "run_name=both")
+    train_tiny("task=joint", *short, *places)
+    return folder / "artifact"
+
+
+@pytest.fixture(scope="session")
 def prepared_folder(tmp_path_factory, tweets):
     """What `prepare` makes of the table, with features of a small tower beside it."""
     folder = tmp_path_factory.mktemp("prepared_folder")
@@ -126,7 +136,16 @@ def web(pictures_of_tweets):
 
 @pytest.fixture
 def prepared(
-    here, tweets, web, trained, trained_to_write, trained_on_features, prepared_folder, reference_checkpoint, train_tiny
+    here,
+    tweets,
+    web,
+    trained,
+    trained_to_write,
+    trained_for_both,
+    trained_on_features,
+    prepared_folder,
+    reference_checkpoint,
+    train_tiny,
 ):
     """Puts what a command reads where the command looks for it."""
 
@@ -146,7 +165,8 @@ def prepared(
         if stored and not Path(stored).exists():
             shutil.copy(prepared_folder / "image_features.npz", stored)
         writes = name == "export" or value_of(arguments, "task.decode")
-        folders = {"ckpt": trained_to_write if writes else trained_on_features if stored else trained.artifact}
+        ckpt = trained_to_write if writes else trained_on_features if stored else trained.artifact
+        folders = {"ckpt": trained_for_both if "task=content" in arguments else ckpt}
         for key, folder in (folders | dict.fromkeys(("reference", "tokenizer"), reference_checkpoint)).items():
             if (path := value_of(arguments, key)) and not Path(path).exists():
                 shutil.copytree(folder, path)
