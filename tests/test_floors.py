@@ -27,6 +27,7 @@ FLOORS = (
         "tower_features",
         "outcomes",
         "scoring",
+        "starting",
         "text_results",
         "writing",
         "results",

@@ -135,8 +135,8 @@ def damage_named(folder: Path) -> Iterator[None]:
         raise UserError(f"ckpt={folder}: a damaged artifact ({reason}); accepted: one that training exports") from error
 
 
-def check_files(folder: Path, names: Sequence[str]) -> None:
-    """Whether an artifact directory holds these.
+def check_files(folder: Path, names: Sequence[str], *, key: str = "ckpt") -> None:
+    """Whether an artifact directory, which `key` names, holds these.
 
     Raises:
         UserError: it does not.
@@ -144,7 +144,7 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
         found = "no such folder" if not folder.exists() else f"without {', '.join(missing)}"
-        raise UserError(f"ckpt={folder}: {found}; accepted: an artifact directory as training exports it")
+        raise UserError(f"{key}={folder}: {found}; accepted: an artifact directory as training exports it")
 
 
 def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:

@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -23,6 +24,7 @@ from behavesim.models.binning import LikesBins
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import frozen_digest
 from behavesim.processes.ranks import is_main
+from behavesim.starting import start_from
 from behavesim.tracking import runs
 from behavesim.tracking import training as tracking
 from behavesim.training.content_module import ContentModule
@@ -106,7 +108,10 @@ def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
     encoder = data.encoder  # fitted before the device is another one
     # A dry run counts weights; on the meta device a model of any size takes no memory.
     with torch.device("meta") if dry_run else nullcontext():
-        return build_model(config, encoder, bins), bins
+        found = build_model(config, encoder, bins)
+    if cfg.get("init_from") and not dry_run:
+        start_from(found, Path(cfg.init_from))
+    return found, bins
 
 
 def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> TweetModule:

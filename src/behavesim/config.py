@@ -65,7 +65,7 @@ def _line(values: Mapping[str, Any], schema: type[Node], problem: dict[str, Any]
         return unknown_key(key, _siblings(schema, problem["loc"]))
     if problem["type"].startswith("union_tag"):
         node = problem["input"] if isinstance(problem["input"], Mapping) else {}
-        tag = problem["ctx"]["discriminator"].strip("'")
+        tag = re.findall(r"\w+", problem["ctx"]["discriminator"])[-1]  # behind the field's name, if that is another
         if tag not in node:
             return f"{key}.{tag}: found nothing; accepted: a value, there is no default"
         return f"{key}.{tag}: found {node[tag]!r}; accepted: {problem['ctx']['expected_tags']}"
@@ -119,9 +119,10 @@ def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
     features = value_at(values, "data.image_features")
     if isinstance(features, str) and not Path(features).is_file():
         yield f"data.image_features: found {features}, which is no file; accepted: an .npz file, or null"
-    ckpt = value_at(values, "ckpt")
-    if isinstance(ckpt, str) and not Path(ckpt).exists():
-        yield f"ckpt: found {ckpt}, which does not exist; accepted: an artifact directory"
+    for key in ("ckpt", "init_from"):
+        folder = value_at(values, key)
+        if isinstance(folder, str) and not Path(folder).exists():
+            yield f"{key}: found {folder}, which does not exist; accepted: an artifact directory"
     for key in ("reference", "config"):
         path = value_at(values, key)
         if isinstance(path, str) and not Path(path).exists():

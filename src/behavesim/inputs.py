@@ -26,6 +26,7 @@ from behavesim.machine import cores
 from behavesim.models.hub import has_tokenizer, llm_folder, vision_file
 from behavesim.models.pretrained import shape_of
 from behavesim.models.vision import named_shape
+from behavesim.starting import tokenizer_of
 from behavesim.tables import prepared, unique_ids, usable
 
 
@@ -190,7 +191,9 @@ def encoder_settings(cfg: DictConfig) -> EncoderSettings:
 
 
 def _tokenizer(cfg: DictConfig) -> PreTrainedTokenizerBase | None:
-    """The language model's own tokenizer; None where random weights come without one."""
+    """That of `init_from`, or the language model's own; None where random weights come without one."""
+    if cfg.get("init_from"):
+        return tokenizer_of(Path(cfg.init_from))
     model = cfg.model
     if "pretrained" not in model:
         return None

@@ -100,8 +100,7 @@ def _impossible_pictures(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _impossible_texts(values: Mapping[str, Any]) -> Iterator[str]:
     """Of written tweets."""
-    name = value_at(values, "task.name")
-    place = {"content": "task", "joint": "task.content"}.get(name)
+    place = {"content": "task", "joint": "task.content"}.get(str(value_at(values, "task.name")))
     if place is None:
         return
 

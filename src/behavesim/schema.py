@@ -45,6 +45,7 @@ class Train(Node):
     run_name: RunName
     seed: Seed
     ckpt_path: str | None
+    init_from: str | None
     export_dir: str
     dry_run: bool
     optimized_metric: str

@@ -161,6 +161,20 @@ def test_batches_without_pictures_wait_for_those_with(tmp_path, train_together, 
     assert scores(folder)["n"] > 10
 
 
+WRITERS = ["ddp", *(pytest.param(name, marks=SLOW) for name in ("ddp_zero1", "ddp_zero3", "fsdp"))]
+
+
+@pytest.mark.parametrize("trainer", WRITERS)
+def test_two_processes_train_a_model_that_writes(tmp_path, train_together, trainer):
+    short = ("task=joint", "task.content.text_tokens=6", "task.content.max_length=50")
+    folder = train_together(tmp_path, f"trainer={trainer}", *short)
+    texts = pl.read_csv(folder / "outputs/a/texts.csv")
+    found = json.loads((folder / "outputs/a/metrics.json").read_text())
+    assert texts["id"].n_unique() == texts.height == found["texts"] == found["n"]
+    assert texts["written"].null_count() == 0 and found["empty_texts"] == 0
+    assert (folder / "outputs/a/previews").is_dir()
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_table_without_pictures(tmp_path, train_together, processes):
     settings = ("trainer=ddp", "data.use_images=false", "trainer.max_steps=4")
