@@ -72,7 +72,7 @@ def test_every_file_composes_validates_and_instantiates(given_paths, tiny_shapes
         return
     logger = [] if group == "logger" else ["logger=none"]
     given = given_paths["tweets" if choice == "data=tweets" else "train"]
-    shapes = tiny_shapes(option) if group == "model" else tiny_shapes("git_llama2")[1:] if group == "experiment" else []
+    shapes = tiny_shapes(option) if group == "model" else tiny_shapes("git_llama2")[1:] if option == "reference" else []
     overrides = [*given, choice, *shapes, *logger]
     if choice == "strategy=zero3_offload":
         with pytest.raises(UserError, match=r"^strategy.offload_optimizer: found true with trainer.accelerator=cpu"):

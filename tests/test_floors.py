@@ -27,6 +27,7 @@ FLOORS = (
         "tower_features",
         "outcomes",
         "scoring",
+        "stages",
         "starting",
         "text_results",
         "writing",

@@ -132,7 +132,9 @@ def _absent_files(command: str, values: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(folder, str) and not _replaceable(Path(folder), [Path(str(path)) for path in kept if path]):
         yield f"{replaced}: found {folder}, which holds other things; accepted: a folder for this export alone"
     output = str(value_at(values, "paths.output"))
-    if value_at(values, "ckpt_path") == "last" and not has_last(output):
+    stages = value_at(values, "task.stages") or []
+    begun = [output, *(f"{output}_{stage}" for stage in stages if isinstance(stages, list))]
+    if value_at(values, "ckpt_path") == "last" and not any(map(has_last, begun)):
         last = _last(output)
         yield f"ckpt_path: found last, but {last} does not exist; accepted: last with an earlier run's run_name"
 

@@ -83,6 +83,7 @@ def datamodule(cfg: DictConfig) -> TweetDataModule:
         seed=cfg.seed,
         folder=encoded_folder(cfg),
         history=data.history,
+        only_pictures=data.only_pictures,
         **joint,
     )
     if module.split.dropped:

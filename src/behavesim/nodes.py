@@ -70,6 +70,7 @@ class Data(Node):
     sample: Sample | None
     image_column: str | None
     use_images: bool
+    only_pictures: bool
     image_size: Count | None
     image_features: str | None
     on_bad_row: BadRowPolicy
@@ -104,6 +105,7 @@ class LabelledData(ScoredData):
 
 
 Shows = Literal["time", "media", "wording"]
+Stage = Literal["align", "instruct"]
 
 
 class Behaviour(Node):
@@ -111,6 +113,7 @@ class Behaviour(Node):
 
     name: Literal["behaviour"]
     metric: str
+    stages: list[Stage]
     prompt: Literal["ours", "reference"]
     names: bool
     shows: Annotated[list[Shows], Field(min_length=1)]
@@ -152,6 +155,7 @@ class Content(Writing):
 
     name: Literal["content"]
     metric: str
+    stages: list[Stage]
 
 
 class Joint(Behaviour):

@@ -80,6 +80,8 @@ def _impossible_pictures(values: Mapping[str, Any]) -> Iterator[str]:
     features, column, parts = at("data.image_features"), at("data.image_column"), at("model.train")
     if features is not None and column not in (None, "artifact"):
         yield f"data.image_column: found {column} with data.image_features; accepted: null, features take its place"
+    if at("data.only_pictures") is True and at("data.use_images") is False and features is None:
+        yield "data.only_pictures: found true with data.use_images=false; accepted: one of them"
     if features is not None and at("data.use_images") is False:
         yield "data.image_features: found with data.use_images=false; accepted: one of them"
     if features is not None and isinstance(parts, list) and "vision" in parts:
@@ -131,7 +133,8 @@ def _impossible_models(values: Mapping[str, Any]) -> Iterator[str]:
     if value_at(values, "task.history_text") is True and value_at(values, "task.text_summary") == 0:
         yield "task.history_text: found true with task.text_summary=0; accepted: task.text_summary=64"
     head = at("head")
-    if parts and head in ("histogram", "regression") and "head" not in parts:
+    asks_likes = value_at(values, "task.name") != "content"
+    if parts and asks_likes and head in ("histogram", "regression") and "head" not in parts:
         yield f"model.train: found no head with model.head={head}, which starts at zero; accepted: head among them"
     if "llm" in parts and at("pretrained") is not None and isinstance(rank, int) and rank > 0:
         yield f"model.train: found llm with model.lora.r={rank}; accepted: lora, or llm with model.lora.r=0"

@@ -30,6 +30,8 @@ def checkpoint_path(cfg: DictConfig) -> Path | None:
     folder = Path(cfg.paths.output) / "checkpoints"
     path = folder / "last.ckpt" if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
     _settled(path)
+    if cfg.ckpt_path == "last" and cfg.task.stages and not path.exists():
+        return None  # an earlier stage was interrupted
     if not path.exists():
         raise UserError(f"ckpt_path={cfg.ckpt_path}: {path} does not exist; accepted: last, or a .ckpt file of a run")
     return path

@@ -13,13 +13,14 @@ def train(cfg: "DictConfig") -> float | None:
     # Heavy libraries load here, after the configuration was found good.
     import lightning
 
-    from behavesim import build, inputs, report, results, resume
+    from behavesim import build, inputs, report, results, resume, stages
     from behavesim.log import quiet_libraries
     from behavesim.training.calibration import calibrate
 
     quiet_libraries()
     build.check_targets(cfg)
     inputs.check_weights(cfg)
+    stages.run_stages(cfg)
     trainer = build.trainer(cfg, callbacks=build.callbacks(cfg))
     checkpoint = resume.checkpoint_path(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from behavesim import results, scoring, text_results
 from behavesim.artifact import Artifact
-from behavesim.data.datamodule import with_text
 from behavesim.data.history import History
+from behavesim.data.kept import with_text
 from behavesim.data.prepared import TweetRows
 from behavesim.data.table import BLANK
 from behavesim.described_model import decoding

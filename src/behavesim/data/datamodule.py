@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
 from behavesim.data.encoder_fit import EncoderSettings, fit_encoder, writer_beside
 from behavesim.data.history import History, HistoryMode
+from behavesim.data.kept import with_pictures, with_text
 from behavesim.data.loader import LoaderSettings, TweetLoader, tweet_loader
 from behavesim.data.pictures.readers import PictureReader
 from behavesim.data.prepared import TweetRows, split_of
@@ -37,6 +38,10 @@ class TweetDataModule(lightning.LightningDataModule):
         seed: order of the batches.
         folder: where encoded rows are written and mapped from, in a folder for each part.
         history: what held-out rows may look back on: nothing, training rows, or every labelled row.
+        only_pictures: whether tweets without a picture are left out of every part.
+
+    Raises:
+        UserError: a part would be empty.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class TweetDataModule(lightning.LightningDataModule):
         seed: int,
         folder: Path,
         history: HistoryMode = "train",
+        only_pictures: bool = False,
     ) -> None:
         super().__init__()
         self.reader = reader
@@ -61,6 +67,7 @@ class TweetDataModule(lightning.LightningDataModule):
         self.history_mode = history
         self.split = split_of(rows, split)
         parts = {part: rows[positions] for part, positions in self.split.rows.items()}
+        parts = with_pictures(parts, reader) if only_pictures else parts
         self.parts = parts if encoding.asks_likes else with_text(parts)
 
     @cached_property
@@ -223,8 +230,3 @@ class TweetDataModule(lightning.LightningDataModule):
             rows_per_batch=rows and rows * EVALUATION_FACTOR,
         )
         return tweet_loader(encoded, self.encoder, self.reader, settings, **self._place())
-
-
-def with_text(parts: Mapping[str, TweetRows]) -> dict[str, TweetRows]:
-    """The rows that have a text: no other can be written."""
-    return {part: rows[(rows.frame("content")["content"] != "").to_numpy()] for part, rows in parts.items()}
