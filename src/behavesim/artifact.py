@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from behavesim.asked import task_of, with_settings
 from behavesim.data.encode import TweetEncoder
-from behavesim.data.encoder_fit import writer_beside
+from behavesim.data.encoder_fit import writer_beside, writer_of
 from behavesim.data.features import GROUPS
 from behavesim.data.history import History
 from behavesim.data.prepared import TweetRows
 from behavesim.data.task import BehaviourTask
-from behavesim.described_model import BUILDERS, answer_tokens, build_model, told_posts, writer_settings, writing
+from behavesim.described_model import BUILDERS, answer_tokens, build_model, told_posts, writer_settings
 from behavesim.errors import UserError
 from behavesim.fitted_files import ALWAYS, PROCESS, SUMMARY, TOKENIZER, Fitted, read_fitted, write_fitted
 from behavesim.folders import take_place
@@ -52,10 +52,7 @@ class Artifact:
     @cached_property
     def writer(self) -> TweetEncoder | None:
         """The encoder of requests to write tweets; None of a model that only predicts likes."""
-        settings = writer_settings(self.config)
-        if settings is None or self.encoder.writes:
-            return self.encoder if settings else None
-        return replace(writer_beside(self.encoder, settings), level=writing(self.config).get("level"))
+        return writer_of(self.encoder, writer_settings(self.config))
 
     @property
     def history(self) -> History:
@@ -150,7 +147,7 @@ def check_files(folder: Path, names: Sequence[str], *, key: str = "ckpt") -> Non
 def _read(folder: Path, task_settings: Mapping[str, Any]) -> Artifact:
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     asked = task_of(config, task_settings, folder)
-    config["task"] = with_settings(config, task_settings, folder)
+    config["task"] = with_settings(config, task_settings, asked, folder)
     target = config["model"]["_target_"]
     if target not in BUILDERS:
         raise UserError(f"{folder / CONFIG}: model._target_ is {target}; accepted: {', '.join(BUILDERS)}")
@@ -177,7 +174,7 @@ def _encoder(fitted: Fitted, config: Mapping[str, Any]) -> TweetEncoder:
     task, features, writer = config["task"], fitted.features, writer_settings(config)
     if task["name"] == "content":
         bare = TweetEncoder(fitted.tokenizer, BehaviourTask(), features, 0, examples=writer.examples)
-        return replace(writer_beside(bare, writer), memory=fitted.history, level=task.get("level"))
+        return replace(writer_beside(bare, writer), memory=fitted.history)
     period = (features.first, features.last) if features else (None, None)
     shows = features.shows if features else GROUPS
     return TweetEncoder(

@@ -24,13 +24,12 @@ def task_of(config: Mapping[str, Any], settings: Mapping[str, Any], folder: Path
     return asked
 
 
-def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The node `task` of an artifact's `config` with settings in the place of those of training.
+def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any], asked: str, folder: Path) -> dict[str, Any]:
+    """The node `task` of an artifact's `config` with settings in the place of those of training; `asked` as `task_of`.
 
     Raises:
         UserError: a setting that means nothing to this artifact.
     """
-    asked = task_of(config, settings, folder)
     given = {key: value for key, value in settings.items() if key != "name"}
     task = dict(config["task"])
     for key, value in given.items():

@@ -91,6 +91,7 @@ def writer_settings(config: Mapping[str, Any]) -> WriterSettings | None:
         shows=tuple(task["shows"]),
         examples=task["examples"] if told else 0,
         conditioned=task["condition_on_likes"],
+        level=task.get("level"),  # of prediction alone
     )
 
 

@@ -25,9 +25,10 @@ from behavesim.training.content_module import ContentModule
 def write(cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History) -> list[list[str]]:
     """A texts of each of N rows, which are asked for by everything but their own: A lists of N."""
     encoder = artifact.writer
+    how = decoding(artifact.config, encoder.tokenizer)
     if not len(rows):
-        return [[] for _ in range(decoding(artifact.config, encoder.tokenizer).alternatives)]
-    module = ContentModule(artifact.model, no_optimizer, decoding=decoding(artifact.config, encoder.tokenizer))
+        return [[] for _ in range(how.alternatives)]
+    module = ContentModule(artifact.model, no_optimizer, decoding=how)
     batches = outcomes(cfg, artifact, encoder, rows, history, module)
     order = np.argsort(np.concatenate([batch["rows"] for batch in batches]))
     ids = np.concatenate([batch["ids"] for batch in batches])[order]
@@ -47,12 +48,7 @@ def content_table(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> pl.Da
     """`id` and `content` for every row of the source; of several alternatives a row each, with their `rank`.
 
     Where likes can be predicted they stand in `likes`, and rank the alternatives. Rows that cannot be used are empty.
-
-    Raises:
-        UserError: the model has no tokenizer.
     """
-    if artifact.encoder.tokenizer is None:
-        raise UserError(f"ckpt={cfg.ckpt}: converted without a tokenizer; accepted: one converted with tokenizer=…")
     history = scoring.history_of(cfg, artifact, rows)
     texts = write(cfg, artifact, rows, history)
     likes = predicted_likes(cfg, artifact, rows, texts, history) if len(rows) else None

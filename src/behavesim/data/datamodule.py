@@ -12,7 +12,7 @@ import numpy as np
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
-from behavesim.data.encoder_fit import EncoderSettings, fit_encoder, writer_beside
+from behavesim.data.encoder_fit import EncoderSettings, fit_encoder, writer_of
 from behavesim.data.history import History, HistoryMode
 from behavesim.data.kept import with_pictures, with_text
 from behavesim.data.loader import LoaderSettings, TweetLoader, tweet_loader
@@ -79,10 +79,7 @@ class TweetDataModule(lightning.LightningDataModule):
     @cached_property
     def writer(self) -> TweetEncoder | None:
         """The encoder of requests to write tweets; None of a model that only predicts likes."""
-        writer = self.encoding.writer
-        if writer is None or self.encoder.writes:
-            return self.encoder if writer else None
-        return writer_beside(self.encoder, writer)
+        return writer_of(self.encoder, self.encoding.writer)
 
     @cached_property
     def texts(self) -> dict[str, TweetRows]:

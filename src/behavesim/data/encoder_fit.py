@@ -37,6 +37,7 @@ class WriterSettings:
     shows: tuple[str, ...] = ("time", "media")
     examples: int = 0  # earlier tweets of the account that stand before it
     conditioned: bool = False  # whether it says which level of likes is aimed at
+    level: str | None = None  # see `TweetEncoder`
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,13 @@ def _fit_writer(train: TweetRows, settings: EncoderSettings, *, remembers: bool)
     return replace(encoder, memory=encoder.posts(train.chunks())) if remembers else encoder
 
 
+def writer_of(encoder: TweetEncoder, settings: WriterSettings | None) -> TweetEncoder | None:
+    """The encoder of a model's requests to write, beside its `encoder` or that itself; None where it writes nothing."""
+    if settings is None:
+        return None
+    return encoder if encoder.writes else writer_beside(encoder, settings)
+
+
 def writer_beside(encoder: TweetEncoder, settings: WriterSettings) -> TweetEncoder:
     """The encoder of requests to write, for a model that also answers the questions of `encoder`."""
     return replace(
@@ -104,6 +112,7 @@ def writer_beside(encoder: TweetEncoder, settings: WriterSettings) -> TweetEncod
         max_length=settings.max_length,
         answer_tokens=settings.text_tokens,
         conditioned=settings.conditioned,
+        level=settings.level,
     )
 
 

@@ -84,11 +84,6 @@ def _turn(keys: Tensor, step: int) -> Tensor:
     return ((state >> 11) & ((1 << 53) - 1)).double() / (1 << 53)
 
 
-def unchanged(logits: Tensor, _ids: Tensor) -> Tensor:
-    """The model's own distribution."""
-    return logits
-
-
 @dataclass(frozen=True)
 class Ends:
     """When texts end.
@@ -119,7 +114,7 @@ def generate(llm: PreTrainedModel, prompt: Packed, ends: Ends, *, choose: Choose
 
 @torch.no_grad()
 def generate_beams(
-    llm: PreTrainedModel, prompt: Packed, ends: Ends, *, width: int, score: Score = unchanged, length_penalty: float
+    llm: PreTrainedModel, prompt: Packed, ends: Ends, *, width: int, score: Score, length_penalty: float
 ) -> Tensor:
     """The `width` best texts of each row side by side, the best first, see `Beams`; otherwise as `generate`."""
 
