@@ -71,20 +71,12 @@ class ContentModule(TweetModule):
         return self
 
     def forget(self) -> None:
-        """Start anew."""
+        """See `TweetModule`."""
         self._written = Written()
 
     def written(self, *, several: bool) -> dict[str, np.ndarray]:
         """All rows since, with those of other processes where there are several; empty where there were none."""
         return self._written.table(several=several) if self._written.parts else {}
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the rows of the epoch before."""
-        self.forget()
-        if self._several:
-            together.same_buffers(self.model)
-
-    on_test_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """What the texts of one batch cost."""

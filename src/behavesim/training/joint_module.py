@@ -31,12 +31,10 @@ class JointModule(LikesModule):
         """Writes with the model of this module."""
         return self._writing[0]
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the rows of the epoch before."""
-        super().on_validation_epoch_start()
+    def forget(self) -> None:
+        """See `TweetModule`."""
+        super().forget()
         self.writing.forget()
-
-    on_test_epoch_start = on_validation_epoch_start
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
         """Likes of one batch, or what its texts cost."""

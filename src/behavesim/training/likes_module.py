@@ -69,11 +69,9 @@ class LikesModule(TweetModule):
         predictions.add(batch, estimates)
         return predictions.parts[0]
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the rows of the epoch before."""
+    def forget(self) -> None:
+        """See `TweetModule`."""
         self._predictions = Predictions()
-        if self._several:
-            together.same_buffers(self.model)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Loss and estimates of one batch."""
@@ -82,8 +80,6 @@ class LikesModule(TweetModule):
     def on_validation_epoch_end(self) -> None:
         """Metrics over all validation rows."""
         self.validation_table = self._log_metrics("val")
-
-    on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch, _index: int) -> None:
         """Loss and estimates of one batch."""

@@ -110,6 +110,17 @@ class TweetModule(lightning.LightningModule):
         self.log("train/loss", mean, prog_bar=True, batch_size=len(batch.rows))
         return loss
 
+    def forget(self) -> None:
+        """Start anew to gather what is made of held-out rows."""
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the rows of the epoch before."""
+        self.forget()
+        if self._several:
+            together.same_buffers(self.model)
+
+    on_test_epoch_start = on_validation_epoch_start
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser over the trainable weights and its schedule, by step."""
         optimizer = self.optimizer(parameter_groups(self.model, self.numbers_lr))
