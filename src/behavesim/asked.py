@@ -8,7 +8,7 @@ from behavesim.described_model import writing
 from behavesim.errors import UserError
 
 OF_ANSWERS = ("decode", "samples")  # settings of likes that are written as digits; all but `samples` are of tweets too
-DECODES = {"behaviour": ("greedy", "expected"), "content": ("greedy", "beam", "sampled")}
+DECODES = {"behaviour": ("greedy", "expected"), "content": ("greedy", "beam", "sampled", "consensus")}
 
 
 def task_of(config: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> str:
@@ -40,7 +40,7 @@ def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any], asked:
     told = {**writing(config), **given}
     if told["decode"] == "greedy" and told["alternatives"] > 1:
         found = f"{told['alternatives']} with task.decode=greedy"
-        raise UserError(f"task.alternatives: found {found}; accepted: 1, or task.decode=beam or sampled")
+        raise UserError(f"task.alternatives: found {found}; accepted: 1, or task.decode=beam, sampled or consensus")
     return told if task["name"] == "content" else task | {"content": told}
 
 

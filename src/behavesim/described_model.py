@@ -99,7 +99,7 @@ def decoding(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> D
     """How such a model decodes its texts."""
     task = writing(config)
     never, not_first = unwritten(tokenizer)
-    names = ("alternatives", "beams", "length_penalty", "temperature", "top_p", "repetition_penalty")
+    names = ("alternatives", "draws", "beams", "length_penalty", "temperature", "top_p", "repetition_penalty")
     return Decoding(
         how=task["decode"],
         **{name: task[name] for name in names},

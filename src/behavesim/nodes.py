@@ -140,8 +140,9 @@ class Writing(Node):
     condition_on_likes: bool
     max_length: Annotated[int, Field(ge=16)]
     text_tokens: Annotated[int, Field(ge=2)]
-    decode: Literal["greedy", "beam", "sampled"]
+    decode: Literal["greedy", "beam", "sampled", "consensus"]
     alternatives: Count
+    draws: Count
     beams: Count
     length_penalty: Annotated[float, Field(ge=0)]
     temperature: Positive
@@ -173,11 +174,12 @@ class Asked(Node):
     """`task` of prediction and evaluation: null keeps what the artifact was trained with."""
 
     name: Literal["behaviour", "content"] | None
-    decode: Literal["greedy", "expected", "beam", "sampled"] | None
+    decode: Literal["greedy", "expected", "beam", "sampled", "consensus"] | None
     samples: Count | None
     level: Literal["lowest", "low", "middle", "high", "highest"] | None
     alternatives: Count | None
     text_tokens: Annotated[int, Field(ge=2)] | None
+    draws: Count | None
     beams: Count | None
     length_penalty: Annotated[float, Field(ge=0)] | None
     temperature: Positive | None

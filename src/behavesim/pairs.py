@@ -111,7 +111,8 @@ def _impossible_texts(values: Mapping[str, Any]) -> Iterator[str]:
 
     count, room, text = at("alternatives"), at("max_length"), at("text_tokens")
     if at("decode") == "greedy" and isinstance(count, int) and count > 1:
-        yield f"{place}.alternatives: found {count} with {place}.decode=greedy; accepted: 1, or decode=beam or sampled"
+        found = f"{count} with {place}.decode=greedy"
+        yield f"{place}.alternatives: found {found}; accepted: 1, or decode=beam, sampled or consensus"
     if isinstance(room, int) and isinstance(text, int) and room <= text:
         yield f"{place}.max_length: found {room} with {place}.text_tokens={text}; accepted: more, the request comes too"
     if at("condition_on_likes") is True and value_at(values, "data.history") == "none":

@@ -14,6 +14,7 @@ HOWS = [
     Decoding("greedy", max_new_tokens=6),
     Decoding("beam", alternatives=2, beams=3, max_new_tokens=6),
     Decoding("sampled", alternatives=3, max_new_tokens=6),
+    Decoding("consensus", alternatives=2, draws=4, max_new_tokens=6),
 ]
 
 

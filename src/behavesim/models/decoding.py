@@ -1,4 +1,4 @@
-"""How texts are decoded: greedy, by beams, or drawn; and which tokens may never stand where."""
+"""How texts are decoded: greedy, by beams, or drawn, alone or by consensus; and which tokens may never stand where."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from behavesim.models.consensus import by_agreement
 from behavesim.models.generation import Sampler, generate, generate_beams, row_keys
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ class Decoding:
     """Settings of written texts.
 
     Args:
-        how: `greedy` takes the likeliest token, `beam` the likeliest of the texts that are followed, `sampled` draws.
-        alternatives: texts of each row, A; beams give the best ones, greedy decoding has but one.
+        how: `greedy` takes the likeliest token, `beam` the likeliest of the texts that are followed, `sampled` draws,
+            and `consensus` takes the draws that agree most with the others, see `by_agreement`.
+        alternatives: texts of each row, A; beams and consensus give the best ones, greedy decoding has but one.
+        draws: how many texts of a row consensus chooses among.
         beams: how many texts of a row are followed at a time.
         length_penalty: see `Beams`.
         temperature: of draws; below 1 the likely becomes likelier.
@@ -38,8 +41,9 @@ class Decoding:
         not_first: ids that no text begins with, such as its end: none is empty.
     """
 
-    how: Literal["greedy", "beam", "sampled"] = "greedy"
+    how: Literal["greedy", "beam", "sampled", "consensus"] = "greedy"
     alternatives: int = 1
+    draws: int = 16
     beams: int = 4
     length_penalty: float = 1.0
     temperature: float = 1.0
@@ -50,14 +54,19 @@ class Decoding:
     never: tuple[int, ...] = ()
     not_first: tuple[int, ...] = ()
 
+    @property
+    def drawn(self) -> bool:
+        """Whether tokens are drawn."""
+        return self.how in ("sampled", "consensus")
+
     @cached_property
     def _processors(self) -> LogitsProcessorList:
         found = LogitsProcessorList()
         if self.repetition_penalty != 1:
             found.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
-        if self.how == "sampled" and self.temperature != 1:
+        if self.drawn and self.temperature != 1:
             found.append(TemperatureLogitsWarper(self.temperature))
-        if self.how == "sampled" and self.top_p < 1:
+        if self.drawn and self.top_p < 1:
             found.append(TopPLogitsWarper(self.top_p))
         return found
 
@@ -76,12 +85,13 @@ def write(model: "GitModel", inputs: Mapping[str, Tensor | None], decoding: Deco
         width, penalty = max(decoding.beams, decoding.alternatives), decoding.length_penalty
         ids = generate_beams(model.llm, prompt, ends, width=width, score=decoding.score, length_penalty=penalty)
         return ids.view(rows, width, -1)[:, : decoding.alternatives]
-    samples = decoding.alternatives
+    samples = max(decoding.draws, decoding.alternatives) if decoding.how == "consensus" else decoding.alternatives
     choose = _Chooser(decoding, None)
-    if decoding.how == "sampled":
+    if decoding.drawn:
         keys = row_keys(inputs["input_ids"], inputs["attention_mask"])
         choose = _Chooser(decoding, Sampler(samples, decoding.max_new_tokens, decoding.seed, keys))
-    return generate(model.llm, prompt, ends, choose=choose, samples=samples).view(rows, samples, -1)
+    ids = generate(model.llm, prompt, ends, choose=choose, samples=samples).view(rows, samples, -1)
+    return by_agreement(ids, model.pad_id)[:, : decoding.alternatives] if decoding.how == "consensus" else ids
 
 
 class _Chooser:
