@@ -29,6 +29,7 @@ FLOORS = (
         "scoring",
         "stages",
         "starting",
+        "text_record",
         "text_results",
         "writing",
         "results",

@@ -17,6 +17,7 @@ def baselines(cfg: "DictConfig") -> dict[str, dict[str, float]]:
     from behavesim.baselining.compared import artifact_of
     from behavesim.baselining.forecasts import forecasts, history_of_test_rows
     from behavesim.baselining.scored import forecasts_of, record
+    from behavesim.baselining.texts import text_scores
     from behavesim.data.prepared import split_of
     from behavesim.log import quiet_libraries
     from behavesim.tracking.runs import BASELINES
@@ -28,6 +29,8 @@ def baselines(cfg: "DictConfig") -> dict[str, dict[str, float]]:
     artifact = artifact_of(cfg, parts["test"])
     logger = build.logger(cfg, kind=BASELINES)
     with results.failure_marked(logger):
+        if (artifact.asked if artifact else cfg.task.name) == "content":
+            return text_scores(cfg, parts, artifact, logger)
         predictions = scoring.predict(cfg, artifact, parts["test"]) if artifact else None
         trees, history = boosted(parts, cfg.lightgbm, cfg.seed), history_of_test_rows(cfg, rows, parts)
         found = forecasts_of(cfg, parts["test"], predictions, forecasts(parts, trees, history), history)

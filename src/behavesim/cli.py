@@ -101,7 +101,7 @@ def implied_overrides(name: str, arguments: Sequence[str]) -> list[str]:
     has_path = any(argument.startswith("data.path=") for argument in arguments)
     chooses = any(argument.startswith(("data=", "+data=", "++data=")) for argument in arguments)
     quoted = [_quoted(argument) for argument in arguments]
-    if name in ("predict", "evaluate"):  # an artifact has its settings; of what it can do, one task is asked
+    if name in ("predict", "evaluate", "baselines"):  # an artifact has its settings; of its tasks one is asked
         quoted = [re.sub("^task=(behaviour|content)$", r"task.name=\1", argument) for argument in quoted]
     if name == "compare":  # `experiment` is a group of recipes to Hydra, and MLflow's word to whoever compares runs
         quoted = [re.sub("^experiment=", "experiment_name=", argument) for argument in quoted]

@@ -84,6 +84,7 @@ class Baselines(Node):
     """`python -m behavesim.baselines`."""
 
     data: Data
+    task: Asked
     strategy: Target
     trainer: Trainer
     logger: Logger

@@ -37,11 +37,11 @@ def scored(
 
     Args:
         posted: N tweets with the columns of `READ`.
-        written: A alternatives of N texts, of which the first is scored.
+        written: A alternatives of N texts, of which the first is scored; none where no model writes.
         beside: guesses, N texts each.
         folder: of the run.
     """
-    texts = {"model": written[0], **beside}
+    texts = {**({"model": written[0]} if written else {}), **beside}
     found = {name: text_metrics(each, posted["content"].to_list()) for name, each in texts.items()}
     if is_main():
         columns = {"written" if not place else f"written_{place + 1}": each for place, each in enumerate(written)}

@@ -7,7 +7,7 @@ import polars as pl
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from behavesim import results, scoring, text_results
+from behavesim import scoring, text_record, text_results
 from behavesim.artifact import Artifact
 from behavesim.data.history import History
 from behavesim.data.kept import with_text
@@ -15,10 +15,8 @@ from behavesim.data.prepared import TweetRows
 from behavesim.data.table import BLANK
 from behavesim.described_model import decoding
 from behavesim.errors import UserError
-from behavesim.log import log, print_table
+from behavesim.log import log
 from behavesim.outcomes import no_optimizer, outcomes
-from behavesim.reporting.evaluation import key_of
-from behavesim.tracking import training as tracking
 from behavesim.training.content_module import ContentModule
 
 
@@ -77,22 +75,8 @@ def evaluated(cfg: DictConfig, artifact: Artifact, rows: TweetRows, logger: Logg
     if not len(rows):
         raise UserError(f"{cfg.data.path}: found no row with a text; accepted: at least one")
     written = write(cfg, artifact, rows, scoring.history_of(cfg, artifact, rows))
-    posted, folder = rows.frame(*text_results.READ), Path(cfg.paths.output)
+    posted = rows.frame(*text_results.READ)
     beside = text_results.guesses(artifact.history.posts, posted, 0)
-    found = text_results.scored(posted, written, beside, folder)
-    results.write_metrics(folder, {key_of(name): metrics for name, metrics in found.items()} | found["model"])
-    logged = {
-        f"{'test' if name == 'model' else key_of(name)}/{metric}": value
-        for name, metrics in found.items()
-        for metric, value in metrics.items()
-    }
-    tags = {"artifact": str(Path(cfg.ckpt).absolute()), "table": str(Path(cfg.data.path).absolute())}
-    files = [folder / results.METRICS, folder / text_results.TEXTS]
-    tracking.log_results(logger, metrics=logged, figure=None, tags=tags, files=files)
-    title = f"{Path(cfg.ckpt).name} on {Path(cfg.data.path).name}, {len(rows):,} rows"
-    print_table(
-        title, ("metric", *found), [(name, *(each.get(name) for each in found.values())) for name in found["model"]]
-    )
-    for path in files:
-        log.info("%-9s %s", path.stem, path)
+    found = text_results.scored(posted, written, beside, Path(cfg.paths.output))
+    text_record.record(cfg, logger, found, f"{Path(cfg.ckpt).name} on {Path(cfg.data.path).name}, {len(rows):,} rows")
     return found["model"]

@@ -15,6 +15,7 @@ from behavesim.metrics.estimates import LikesEstimates
 from behavesim.metrics.likes import likes_metrics
 
 NAMES = ("constant", "account mean", "rolling mean", "lightgbm")
+TEXT_NAMES = ("nearest in time", "random tweet", "most typical", "nearest by metadata")
 
 
 @pytest.fixture
@@ -141,6 +142,34 @@ def test_scores_are_a_run_that_no_training_is(baselines, database, runs_named, c
     assert run.data.metrics["lightgbm/crps_log"] == pytest.approx(scores["lightgbm"]["crps_log"])
     files = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {"baselines.csv", "metrics.json", "predicted_against_actual.png"} <= files
+
+
+def test_guesses_of_texts_stand_beside_what_a_model_writes(baselines, train_tiny, here, capsys):
+    train_tiny("task=content", "task.text_tokens=12", "run_name=author", "trainer.max_steps=1")
+    trained = json.loads((here / "outputs" / "author" / "metrics.json").read_text())
+    capsys.readouterr()
+    alone = baselines("task=content")
+    assert list(alone) == list(TEXT_NAMES)
+    scores = baselines(f"ckpt={here / 'checkpoints' / 'author'}")
+    assert list(scores) == ["model", *TEXT_NAMES]
+    assert {name: scores[name] for name in TEXT_NAMES} == alone
+    assert scores["model"]["rouge_l"] == pytest.approx(trained["rouge_l"])  # the very rows that training tested on
+    posted = pl.read_csv(here / "outputs" / "a" / "texts.csv")
+    known = set(pl.read_csv(here / "outputs" / "a" / "texts.csv")["posted"])
+    assert posted.height == trained["n"] and set(posted.columns) > {name.replace(" ", "_") for name in TEXT_NAMES}
+    assert not known & set(posted["most_typical"])  # no guess is a test row's own text
+    out = capsys.readouterr().out
+    assert "nearest by metadata" in out and f"{alone['most typical']['cider']:.4f}" in out
+    assert not (here / "outputs" / "a" / "predictions.parquet").exists()
+
+
+def test_decoding_of_the_model_is_asked_here_too(baselines, train_tiny, here):
+    train_tiny("task=content", "task.text_tokens=12", "run_name=author", "trainer.max_steps=1")
+    ckpt = f"ckpt={here / 'checkpoints' / 'author'}"
+    with pytest.raises(UserError, match=r"^task: found behaviour; accepted: content"):
+        baselines(ckpt, "task=behaviour")
+    baselines(ckpt, "task=content", "task.decode=consensus", "task.draws=3", "task.alternatives=2")
+    assert {"written", "written_2"} < set(pl.read_csv(here / "outputs" / "a" / "texts.csv").columns)
 
 
 @pytest.mark.parametrize(("module", "name"), [("lightgbm", "lightgbm"), ("sklearn", "scikit-learn")])

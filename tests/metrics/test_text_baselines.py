@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from behavesim.metrics.text_baselines import nearest_by_metadata, nearest_in_time, random_of_account
+from behavesim.metrics.text_baselines import most_typical, nearest_by_metadata, nearest_in_time, random_of_account
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 posts = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), min_size=1, max_size=20)
@@ -49,6 +49,18 @@ def test_a_random_tweet_is_of_the_account_and_of_its_seed(train, asked, seed):
 def test_every_tweet_of_an_account_is_drawn_sometimes():
     train = frame([("a", hours) for hours in range(4)])
     assert set(random_of_account(train, frame([("a", 0)] * 200), 0)) == set("0123")
+
+
+def test_the_most_typical_tweet_has_most_in_common_with_the_others():
+    texts = ["a b c", "a b d", "a b c d", "x y", "p q", "p q r"]
+    train = frame([("a", hours) for hours in range(4)] + [("b", 0), ("b", 1)], content=pl.Series("content", texts))
+    assert most_typical(train, frame([("b", 0), ("a", 0), ("c", 0)])) == ["p q", "a b c d", "a b c d"]
+
+
+def test_old_tweets_are_no_longer_typical():
+    texts = ["old words"] * 40 + [f"new {place}" for place in range(32)]
+    train = frame([("a", hours) for hours in range(72)], content=pl.Series("content", texts))
+    assert most_typical(train, frame([("a", 99)]))[0].startswith("new")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from behavesim.artifact import Artifact, load_artifact
 from behavesim.data.prepared import TweetRows
 from behavesim.errors import UserError
+from behavesim.scoring import answering
 
 
 def artifact_of(cfg: DictConfig, test: TweetRows) -> Artifact | None:
@@ -18,7 +19,7 @@ def artifact_of(cfg: DictConfig, test: TweetRows) -> Artifact | None:
     """
     if cfg.ckpt is None:
         return None
-    artifact = load_artifact(Path(cfg.ckpt))
+    artifact = load_artifact(Path(cfg.ckpt), answering(cfg))
     hashes = test.identities()
     seen = sum(int(np.isin(hashes, known).sum()) for known in artifact.seen.values())
     if seen:
