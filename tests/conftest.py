@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from behavesim.data.gp import process
 from behavesim.data.parts import PictureSettings
@@ -19,6 +21,7 @@ from behavesim.models.builders import DataFacts, git_tiny
 from behavesim.models.metadata import MetadataShape
 from behavesim.models.text_head import Answering
 
+SPACE = "\u2581"  # what Llama-2's tokenizer sees in the place of a space
 POST = 6  # numbers of an earlier post
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -66,6 +69,42 @@ def sample_table(sample_source, tmp_path_factory):
 def sample_frame(sample_table):
     """All its rows in memory."""
     return sample_table.all().frame()
+
+
+@pytest.fixture(scope="session", params=["bytes", "spaces"])
+def published_tokenizer(request, sample_frame):
+    """Builder of a tokenizer that knows no markers: byte-level as GPT-2's, or with marked spaces as Llama-2's."""
+
+    def build():
+        tokenizer = Tokenizer(models.BPE(byte_fallback=request.param == "spaces", fuse_unk=True, unk_token="<unk>"))
+        special = ["<unk>", "<s>", "</s>"]
+        if request.param == "bytes":
+            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            tokenizer.decoder, alphabet = decoders.ByteLevel(), pre_tokenizers.ByteLevel.alphabet()
+        else:
+            special += [f"<0x{byte:02X}>" for byte in range(256)]
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+            back = [
+                decoders.Replace(SPACE, " "),
+                decoders.ByteFallback(),
+                decoders.Fuse(),
+                decoders.Strip(" ", 1, 0),
+            ]
+            tokenizer.decoder, alphabet = decoders.Sequence(back), []
+        trainer = trainers.BpeTrainer(
+            vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        )
+        words = sample_frame["content"].str.replace_all("<hyperlink>|<mention>", "")
+        tokenizer.train_from_iterator(words.to_list(), trainer)
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            unk_token="<unk>",
+            bos_token="<s>",
+            eos_token="</s>",
+            clean_up_tokenization_spaces=False,
+        )
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoder_fit import WriterSettings
-from behavesim.data.tokenizer import unwritten
+from behavesim.data.tokenizer import marker_pieces, unwritten
 from behavesim.data.view import STATISTICS
 from behavesim.models import builders
 from behavesim.models.binning import LikesBins
@@ -50,6 +50,7 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
         answering=None if task["name"] == "content" else _answering(task, encoder, bins),
         image_states=states and tuple(states),
         task=task["name"],
+        markers=marker_pieces(encoder.tokenizer) if writing(config) and encoder.tokenizer is not None else {},
     )
 
 

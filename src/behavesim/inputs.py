@@ -18,7 +18,7 @@ from behavesim.data.pictures.readers import Blind, PictureReader, StoredFeatures
 from behavesim.data.prepared import PreparedTable, TweetRows
 from behavesim.data.sample import ensure_sample
 from behavesim.data.split import SplitSettings
-from behavesim.data.tokenizer import load_tokenizer
+from behavesim.data.tokenizer import add_markers, load_tokenizer
 from behavesim.described_model import answer_tokens, told_posts, writer_settings
 from behavesim.errors import UserError
 from behavesim.log import log
@@ -172,8 +172,9 @@ def image_size(model: Mapping[str, Any]) -> int:
 def encoder_settings(cfg: DictConfig) -> EncoderSettings:
     """How tweets become the ids of the model's own tokenizer, or of one that is learned."""
     config = OmegaConf.to_container(cfg, resolve=True)
-    tokenizer = _tokenizer(cfg)
-    writer = writer_settings(config)
+    tokenizer, writer = _tokenizer(cfg), writer_settings(config)
+    if tokenizer is not None and writer is not None:
+        add_markers(tokenizer)
     own = {"tokenizer": tokenizer, "vocab_size": _vocab_size(config["model"]) if tokenizer is None else len(tokenizer)}
     if cfg.task.name == "content":
         return EncoderSettings("ours", cfg.task.max_length, 0, **own, asks_likes=False, writer=writer)

@@ -1,16 +1,22 @@
 """Writing tweets: training, prediction and evaluation, of models that do nothing else and of models that do both."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import torch
 from polars.testing import assert_frame_equal
+from safetensors.torch import load_file
 
+from behavesim.artifact import load_artifact
 from behavesim.cli import compose
 from behavesim.data.content_task import SEPARATOR
 from behavesim.data.output import write_table
+from behavesim.data.tokenizer import marker_pieces
 from behavesim.errors import UserError
+from behavesim.models.llm import llm_config, random_llm
 from behavesim.train import train
 
 DRAWN = ("task=content", "task.decode=sampled", "task.alternatives=3", "task.text_tokens=12")
@@ -69,6 +75,22 @@ def test_each_epoch_has_a_page_of_previews(kind, request):
     assert [path.name for path in pages] == [f"epoch={epoch}.html" for epoch in range(len(pages))] and pages
     page = pages[-1].read_text()
     assert page.count("<article>") == 8 and "data:image/png;base64," in page and " of " in page
+
+
+def test_a_published_model_has_the_markers_as_tokens(here, published_tokenizer, tiny_checkpoint, sample_overrides):
+    tokenizer = published_tokenizer()
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    random_llm(llm_config({"model_type": "llama", "vocab_size": len(tokenizer), **shape})).save_pretrained("llm")
+    tokenizer.save_pretrained("llm")
+    published = ["model=git_hf", "model.llm=llm", *tiny_checkpoint.vision, "model.weights_dtype=float32"]
+    settings = ["task=content", "task.text_tokens=24", "trainer.max_steps=2", "run_name=w", "logger=none"]
+    train(compose("train", [*published, *settings, *sample_overrides]))
+    artifact = load_artifact(Path("checkpoints/w"))
+    words, pieces = artifact.model.llm.get_input_embeddings().weight, marker_pieces(artifact.encoder.tokenizer)
+    assert len(words) == len(tokenizer) + 2 and len(pieces) == 2
+    for token, parts in pieces.items():  # of frozen weights, which the artifact leaves out
+        assert torch.allclose(words[token], words[parts].mean(dim=0))
+    assert not [name for name in load_file("checkpoints/w/model.safetensors") if "embed_tokens" in name]
 
 
 def test_a_model_that_only_predicts_likes_has_no_previews(trained):

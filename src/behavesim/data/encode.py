@@ -16,7 +16,7 @@ from behavesim.data.history import History
 from behavesim.data.task import NOTHING, BehaviourTask, Told
 from behavesim.data.text_summary import TextSummary
 from behavesim.data.token_rows import TokenRows
-from behavesim.data.tokenizer import markers
+from behavesim.data.tokenizer import decoded, markers
 from behavesim.data.tweets import tweets
 from behavesim.data.view import STATISTICS, TOKEN_NAMES, TrainingView, View, latest_posts
 
@@ -188,7 +188,7 @@ class TweetEncoder:
     def read_texts(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Written tweets: N sequences of ids, each up to its end, → N texts."""
         special = set(self.tokenizer.all_special_ids) - markers(self.tokenizer)
-        texts = self.tokenizer.batch_decode([[number for number in row if number not in special] for row in ids])
+        texts = decoded(self.tokenizer, [[number for number in row if number not in special] for row in ids])
         return [self.task.parse(text) for text in texts]
 
     def _token_rows(

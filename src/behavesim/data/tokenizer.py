@@ -1,9 +1,9 @@
 """Tokenizers: a language model's own, or a byte-level BPE learned from the training prompts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from behavesim.errors import UserError
@@ -49,6 +49,32 @@ def load_tokenizer(folder: Path, *, key: str = "model.llm") -> PreTrainedTokeniz
     if not tokenizer.is_fast:
         raise UserError(f"{key}: {folder}: a tokenizer without tokenizer.json; accepted: one with it")
     return tokenizer
+
+
+def add_markers(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make each of `MARKERS` a single token, in place; new ones stand behind all others."""
+    tokenizer.add_tokens([AddedToken(marker, normalized=False) for marker in MARKERS])
+
+
+def decoded(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
+    """Texts of N sequences of ids, as they were before they were tokenized."""
+    texts = tokenizer.batch_decode(rows)
+    for marker in MARKERS:
+        # Llama-2's puts a space before every stretch of text, and so behind each token that stands for itself.
+        if tokenizer.decode(tokenizer(f"{marker}a", add_special_tokens=False)["input_ids"]) == f"{marker} a":
+            texts = [text.replace(f"{marker} ", marker) for text in texts]
+    return texts
+
+
+def marker_pieces(tokenizer: PreTrainedTokenizerBase) -> dict[int, list[int]]:
+    """Of those of `MARKERS` that are single tokens, the ids of the tokens that their parts `<`, word, `>` are."""
+    single = markers(tokenizer)
+    found = {}
+    for marker, number in zip(MARKERS, tokenizer.convert_tokens_to_ids(list(MARKERS)), strict=True):
+        if number in single:
+            parts = tokenizer([marker[0], marker[1:-1], marker[-1]], add_special_tokens=False)["input_ids"]
+            found[number] = [piece for part in parts for piece in part]
+    return found
 
 
 def markers(tokenizer: PreTrainedTokenizerBase) -> set[int]:

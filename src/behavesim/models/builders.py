@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -25,6 +25,7 @@ from behavesim.models.stored import StoredStates
 from behavesim.models.text_head import Answering, TextHead
 from behavesim.models.trainable import PARTS, set_trainable
 from behavesim.models.vision import VisionTower, named_shape, pretrained_tower, shaped_tower
+from behavesim.models.vocabulary import grow_vocabulary
 from behavesim.models.written_head import JointHead, WrittenHead, likes_head
 
 
@@ -42,6 +43,8 @@ class DataFacts:
     # Tokens and width of states that are stored for each picture; None: pictures go through a tower.
     image_states: tuple[int, int] | None = None
     task: Literal["behaviour", "content", "joint"] = "behaviour"
+    # Of models that write: tokens that stand for several of the language model's own, see `grow_vocabulary`.
+    markers: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 def git_tiny(*, vision: Mapping[str, int], llm: Mapping[str, Any], facts: DataFacts, **settings: Any) -> GitModel:
@@ -97,6 +100,7 @@ def git_hf(
     else:
         language_model = random_llm(llm_config(llm_shape or shape_of(llm)), dtype=weights_dtype)
     check_family(language_model)
+    grow_vocabulary(language_model, facts.markers)
     return _composed(tower, language_model, facts, **settings)
 
 
