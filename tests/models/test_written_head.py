@@ -95,3 +95,19 @@ def test_the_head_over_likes_is_found_in_either(joint):
     model = joint()
     assert likes_head(model.head) is model.head.likes and likes_head(model.head.likes) is model.head.likes
     assert model.head.writes and not model.head.likes.writes
+
+
+@pytest.mark.parametrize("head", ["written", "joint"])
+def test_no_token_of_what_is_to_be_written_is_hidden_in_training(joint, model_inputs, head):
+    model, inputs = joint(), model_inputs(TEXTS, {0: 1})
+    model.head = model.head if head == "joint" else WrittenHead()
+    lengths = [2, 1, 3] if head == "written" else LENGTHS
+    shown = []
+    rows = torch.tensor(lengths) > 0
+    model.llm.model.layers[0].register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    model.train()
+    for share in (0.0, 0.9):
+        model.token_dropout = share
+        model.loss(inputs, targets(lengths))
+    same = (shown[0] == shown[1]).flatten(1).all(dim=1)
+    assert same.tolist() == rows.tolist()

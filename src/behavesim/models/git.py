@@ -12,7 +12,7 @@ from behavesim.models.decoding import Decoding, write
 from behavesim.models.generation import Choose, Ends, alone, generate, greedy, most_of_all
 from behavesim.models.head import Head, Hidden, Targets
 from behavesim.models.metadata import HistoryProjector, MetadataReaders
-from behavesim.models.sequence import Packed, pack
+from behavesim.models.sequence import Packed, masked_mean, pack
 from behavesim.models.stored import StoredStates
 from behavesim.models.vision import VisionTower
 
@@ -41,7 +41,7 @@ class GitModel(nn.Module):
         history: earlier posts [B, K, T] → prefix tokens [B, K, D], or None.
         frames: how many pictures of one tweet are seen.
         embed_frames: whether each place among them has a learned embedding; None: where there are several.
-        token_dropout: share of text tokens whose embedding is zeroed in training.
+        token_dropout: share of text tokens whose embedding is zeroed in training, but for what is being written.
         eos_ids: tokens that end a generated text.
         pad_id: what follows them.
     """
@@ -160,7 +160,7 @@ class GitModel(nn.Module):
             valid.append(image_valid)
         elif self.in_step:
             tokens[0] = tokens[0] + self._unseen()
-        summary = sum(_masked_mean(block, mask) for block, mask in zip(tokens, valid, strict=True))[:, None]
+        summary = sum(masked_mean(block, mask) for block, mask in zip(tokens, valid, strict=True))[:, None]
         if self.history is not None and history is not None:
             tokens.append(self.history(history))
             valid.append(history_valid)
@@ -179,6 +179,7 @@ class GitModel(nn.Module):
         pixel_values: Tensor | None = None,
         image_slot: Tensor | None = None,
         features: Tensor | None = None,
+        legible: Tensor | None = None,
         **told: Tensor | None,
     ) -> tuple[Tensor, Tensor, int, Tensor]:
         """Loose embeddings [B, P + T, D], validity [B, P + T], P and the prefix's summary [B, M, D]."""
@@ -187,6 +188,7 @@ class GitModel(nn.Module):
         text = self.llm.get_input_embeddings()(input_ids)  # [B, T, D]
         if self.training and self.token_dropout > 0:
             kept = torch.rand(input_ids.shape, device=text.device) >= self.token_dropout
+            kept = kept if legible is None else kept | legible[:, None]
             text = text * kept[:, :, None]
         prefix = (prefix * decoder.embedding_scale(self.llm)).to(text.dtype)
         valid = torch.cat([prefix_valid, attention_mask.bool()], dim=1)
@@ -202,6 +204,7 @@ class GitModel(nn.Module):
             features: [B, F] numbers of the tweet itself.
             statistics: [B, S] of the account's past.
             history, history_valid: [B, K, T] and [B, K], the account's earlier posts.
+            legible: [B], rows of which training hides no token; None: none are.
         """
         embeddings, valid, prefix_slots, summary = self._sequence(**inputs)
         packed = pack(embeddings, valid, prefix_slots)
@@ -242,9 +245,3 @@ class GitModel(nn.Module):
     def ends(self, max_new_tokens: int) -> Ends:
         """When texts of this model end."""
         return Ends(max_new_tokens, self.eos_ids, self.pad_id, most_of_all if self.in_step else alone)
-
-
-def _masked_mean(tokens: Tensor, valid: Tensor) -> Tensor:
-    """Mean of the valid tokens of each row: [B, K, D] and [B, K] → [B, D], zero where none is valid."""
-    weight = valid[:, :, None].to(tokens.dtype)
-    return (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

@@ -56,3 +56,9 @@ def pack(embeddings: Tensor, valid: Tensor, prefix_slots: int, *, left_padded: b
     start = valid.shape[1] - length if left_padded else torch.zeros_like(length)
     packed = embeddings.gather(1, order[:, :, None].expand_as(embeddings))
     return Packed(packed, order, start, valid[:, :prefix_slots].sum(dim=1), length)
+
+
+def masked_mean(tokens: Tensor, valid: Tensor) -> Tensor:
+    """Mean of the valid tokens of each row: [B, K, D] and [B, K] → [B, D], zero where none is valid."""
+    weight = valid[:, :, None].to(tokens.dtype)
+    return (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)

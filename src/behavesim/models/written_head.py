@@ -31,7 +31,8 @@ class WrittenHead(Head):
 
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """Mean cross-entropy of the texts' tokens, each read at the token before it."""
-        nats, tokens = text_nats(model, model.hidden(**inputs), inputs, targets)
+        hidden = model.hidden(**inputs, legible=targets.answer_length > 0)
+        nats, tokens = text_nats(model, hidden, inputs, targets)
         return nats.sum() / tokens.sum().clamp(min=1)
 
     def score(self, model: "GitModel", inputs: Inputs, targets: Targets) -> tuple[Tensor | None, dict[str, Tensor]]:
@@ -62,9 +63,9 @@ class JointHead(Head):
 
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """Mean over rows, of whichever kind. Every batch runs both parts, as processes that share gradients need it."""
-        hidden = model.hidden(**inputs)
-        logits = self.likes.logits(model, hidden, targets.prior)
         asked = targets.answer_length == 0
+        hidden = model.hidden(**inputs, legible=~asked)
+        logits = self.likes.logits(model, hidden, targets.prior)
         loss = logits.sum() * 0
         if asked.any():
             of_likes = self.likes.loss(logits[asked], targets.likes[asked], targets.prior[asked])
