@@ -8,6 +8,7 @@ import polars as pl
 from omegaconf import DictConfig
 
 from behavesim.data.datamodule import TweetDataModule
+from behavesim.described_model import writing
 from behavesim.metrics import text_baselines
 from behavesim.metrics.text import text_metrics
 from behavesim.processes.ranks import is_main
@@ -55,7 +56,8 @@ def scored(
 def scores(cfg: DictConfig, data: TweetDataModule, table: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Those of the test rows of a training, `table` as a `ContentModule` leaves it."""
     test = data.texts["test"][table["rows"]].frame(*READ)
-    written = [data.writer.read_texts(table["ids"][:, place]) for place in range(table["ids"].shape[1])]
+    past = data.views("test")[0].history
+    written = data.writer.texts_of(table["ids"], test, past, writing(cfg)["alternatives"])
     beside = guesses(data.texts["train"].frame(*READ), test, cfg.seed)
     found = scored(test, written, beside, Path(cfg.paths.output))
     found["model"] |= text_loss(dict(table))

@@ -21,7 +21,7 @@ from behavesim.training.content_module import ContentModule
 
 
 def write(cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History) -> list[list[str]]:
-    """A texts of each of N rows, which are asked for by everything but their own: A lists of N."""
+    """As many texts of each of N rows as are wanted, asked for by everything but their own: so many lists of N."""
     encoder = artifact.writer
     how = decoding(artifact.config, encoder.tokenizer)
     if not len(rows):
@@ -30,7 +30,7 @@ def write(cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History
     batches = outcomes(cfg, artifact, encoder, rows, history, module)
     order = np.argsort(np.concatenate([batch["rows"] for batch in batches]))
     ids = np.concatenate([batch["ids"] for batch in batches])[order]
-    return [encoder.read_texts(ids[:, place]) for place in range(ids.shape[1])]
+    return encoder.texts_of(ids, rows.frame("username", "date"), history, how.alternatives)
 
 
 def predicted_likes(

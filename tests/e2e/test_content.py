@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 
 from behavesim.artifact import load_artifact
 from behavesim.cli import compose
+from behavesim.data.agreement import by_agreement
 from behavesim.data.content_task import SEPARATOR
+from behavesim.data.encode import ALIKE
 from behavesim.data.output import write_table
 from behavesim.data.tokenizer import marker_pieces
 from behavesim.errors import UserError
@@ -126,6 +128,21 @@ def test_alternatives_are_ranked(content, predict, tweets):
     assert found.columns == ["id", "rank", "content"] and found["rank"].to_list() == [1, 2, 3] * 20
     assert found["id"].unique(maintain_order=True).to_list() == tweets["id"].head(20).to_list()
     assert found["content"].n_unique() > 40
+
+
+def test_consensus_is_the_draw_that_is_nearest_to_the_account_s_earlier_tweets(content, predict, tweets):
+    given = (f"ckpt={content.artifact}", "task=content", "task.text_tokens=12")
+    drawn = predict(tweets, *given, "task.decode=sampled", "task.alternatives=4")
+    chosen = predict(tweets, *given, "task.decode=consensus", "task.draws=4")
+    two = predict(tweets, *given, "task.decode=consensus", "task.draws=4", "task.alternatives=2")
+    assert chosen.columns == ["id", "content"] and two["rank"].to_list() == [1, 2] * tweets.height
+    posts = load_artifact(content.artifact).history.posts.sort("date")
+    times = tweets["date"].str.to_datetime(time_zone=posts["date"].dtype.time_zone)
+    for number, name, time in zip(tweets["id"], tweets["username"], times, strict=True):
+        earlier = posts.filter(pl.col("username") == name, pl.col("date") < time)["content"].tail(ALIKE).to_list()
+        best = by_agreement(drawn.filter(pl.col("id") == number)["content"].to_list(), earlier)
+        assert chosen.filter(pl.col("id") == number)["content"].to_list() == best[:1]
+        assert two.filter(pl.col("id") == number)["content"].to_list() == best[:2]
 
 
 def test_a_joint_model_ranks_by_the_likes_that_it_expects(joint, predict, tweets):

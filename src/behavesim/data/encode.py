@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
+from behavesim.data.agreement import by_agreement
 from behavesim.data.content_task import LEVELS, ContentTask, levels
 from behavesim.data.encoded import EncodedTweets, offsets_of
 from behavesim.data.features import Features
@@ -19,6 +20,8 @@ from behavesim.data.token_rows import TokenRows
 from behavesim.data.tokenizer import decoded, markers
 from behavesim.data.tweets import tweets
 from behavesim.data.view import STATISTICS, TOKEN_NAMES, TrainingView, View, latest_posts
+
+ALIKE = 16  # earlier tweets that a written one is likened to
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,22 @@ class TweetEncoder:
         special = set(self.tokenizer.all_special_ids) - markers(self.tokenizer)
         texts = decoded(self.tokenizer, [[number for number in row if number not in special] for row in ids])
         return [self.task.parse(text) for text in texts]
+
+    def texts_of(self, ids: np.ndarray, frame: pl.DataFrame, past: History, count: int) -> list[list[str]]:
+        """Written tweets of N rows: ids [N, A, T], each text up to its end → `count` lists of N texts.
+
+        Of more than are wanted those are taken that are nearest to the account's `ALIKE` latest earlier tweets of which
+        the text is known, or to one another where there are none.
+        """
+        texts = [self.read_texts(ids[:, place]) for place in range(ids.shape[1])]
+        if len(texts) == count:
+            return texts
+        known = past.posts["content"].to_list()
+        chosen = []
+        for row, places in enumerate(past.earlier(frame, ALIKE).recent):
+            earlier = [known[place] for place in places if place >= 0 and known[place]]
+            chosen.append(by_agreement([text[row] for text in texts], earlier)[:count])
+        return [list(each) for each in zip(*chosen, strict=True)]
 
     def _token_rows(
         self, frame: pl.DataFrame, likes: np.ndarray, past: History, *, answered: bool

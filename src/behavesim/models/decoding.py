@@ -1,4 +1,4 @@
-"""How texts are decoded: greedy, by beams, or drawn, alone or by consensus; and which tokens may never stand where."""
+"""How texts are decoded: greedy, by beams, or drawn; and which tokens may never stand where."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from behavesim.models.consensus import by_agreement
 from behavesim.models.generation import Sampler, generate, generate_beams, row_keys
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ class Decoding:
 
     Args:
         how: `greedy` takes the likeliest token, `beam` the likeliest of the texts that are followed, `sampled` draws,
-            and `consensus` takes the draws that agree most with the others, see `by_agreement`.
-        alternatives: texts of each row, A; beams and consensus give the best ones, greedy decoding has but one.
+            and `consensus` draws several for each that is wanted, see `TweetEncoder.texts_of`.
+        alternatives: texts that are wanted of each row; beams give the best ones, greedy decoding has but one.
         draws: how many texts of a row consensus chooses among.
         beams: how many texts of a row are followed at a time.
         length_penalty: see `Beams`.
@@ -59,6 +58,11 @@ class Decoding:
         """Whether tokens are drawn."""
         return self.how in ("sampled", "consensus")
 
+    @property
+    def written(self) -> int:
+        """Texts that are written of each row, A."""
+        return max(self.draws, self.alternatives) if self.how == "consensus" else self.alternatives
+
     @cached_property
     def _processors(self) -> LogitsProcessorList:
         found = LogitsProcessorList()
@@ -85,13 +89,11 @@ def write(model: "GitModel", inputs: Mapping[str, Tensor | None], decoding: Deco
         width, penalty = max(decoding.beams, decoding.alternatives), decoding.length_penalty
         ids = generate_beams(model.llm, prompt, ends, width=width, score=decoding.score, length_penalty=penalty)
         return ids.view(rows, width, -1)[:, : decoding.alternatives]
-    samples = max(decoding.draws, decoding.alternatives) if decoding.how == "consensus" else decoding.alternatives
     choose = _Chooser(decoding, None)
     if decoding.drawn:
         keys = row_keys(inputs["input_ids"], inputs["attention_mask"])
-        choose = _Chooser(decoding, Sampler(samples, decoding.max_new_tokens, decoding.seed, keys))
-    ids = generate(model.llm, prompt, ends, choose=choose, samples=samples).view(rows, samples, -1)
-    return by_agreement(ids, model.pad_id)[:, : decoding.alternatives] if decoding.how == "consensus" else ids
+        choose = _Chooser(decoding, Sampler(decoding.written, decoding.max_new_tokens, decoding.seed, keys))
+    return generate(model.llm, prompt, ends, choose=choose, samples=decoding.written).view(rows, decoding.written, -1)
 
 
 class _Chooser:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,14 @@ class Previews(lightning.Callback):
         batch = self._batch(data)
         on_device = module.transfer_batch_to_device(batch, module.device, 0)
         with torch.no_grad():
-            ids = writing.texts(on_device)[:, 0].cpu().numpy()
+            ids = writing.texts(on_device).cpu().numpy()
         if not trainer.is_global_zero:
             return
         frames = module.model.frames if data.reader.states is None else 0
-        page = rendered(f"epoch {trainer.current_epoch}", previews(batch, ids, data.writer, frames))
+        asked = data.texts["validation"][batch.rows.numpy()].frame("username", "date")
+        past = data.views("validation")[0].history
+        written = data.writer.texts_of(ids, asked, past, writing.decoding.alternatives)
+        page = rendered(f"epoch {trainer.current_epoch}", previews(batch, written[0], data.writer, frames))
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch={trainer.current_epoch}.html"
         path.write_text(page, encoding="utf-8")
@@ -61,12 +65,12 @@ class Previews(lightning.Callback):
         return dataset.__getitems__(rows.tolist())
 
 
-def previews(batch: Batch, written: np.ndarray, encoder: TweetEncoder, frames: int) -> list[dict[str, str | None]]:
+def previews(batch: Batch, written: Sequence[str], encoder: TweetEncoder, frames: int) -> list[dict[str, str | None]]:
     """A row for each of B tweets: `request`, `picture` (a data address, or None), `posted` and `written`.
 
     Args:
         batch: with the posted texts as answers.
-        written: [B, T] ids.
+        written: B texts.
         encoder: of requests.
         frames: pictures of a row; 0 where the batch holds what a tower saw in them.
     """
@@ -75,9 +79,8 @@ def previews(batch: Batch, written: np.ndarray, encoder: TweetEncoder, frames: i
     pictures = _first_pictures(batch, frames) if frames else {}
     rows: list[dict[str, str | None]] = []
     for place, (ids, request, answer) in enumerate(zip(batch.input_ids, requests, answers, strict=True)):
-        posted, text = encoder.read_texts([ids[answer].tolist(), written[place].tolist()])
-        asked = encoder.tokenizer.decode(ids[request])
-        rows.append({"request": asked, "picture": pictures.get(place), "posted": posted, "written": text})
+        [posted], asked = encoder.read_texts([ids[answer].tolist()]), encoder.tokenizer.decode(ids[request])
+        rows.append({"request": asked, "picture": pictures.get(place), "posted": posted, "written": written[place]})
     return rows
 
 

@@ -1,0 +1,36 @@
+"""The text that others have most in common with."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from behavesim.data.agreement import by_agreement
+
+texts = st.lists(st.text(alphabet="ab <hyperlink>.", max_size=12), min_size=1, max_size=6)
+
+
+def test_by_hand():
+    # Words and pairs in common with `new shoes today`: 5 of 5, 3 of 5, none.
+    drawn = ["old hats", "new shoes tomorrow", "New shoes today!"]
+    assert by_agreement(drawn, ["new shoes today"]) == drawn[::-1]
+
+
+def test_without_references_the_others_count():
+    assert by_agreement(["x y", "a b c", "a b d"], []) == ["a b c", "a b d", "x y"]
+
+
+def test_a_marker_is_one_word():
+    assert by_agreement(["link", "<hyperlink>"], ["see <hyperlink>"]) == ["<hyperlink>", "link"]
+
+
+@given(texts=texts, references=texts)
+def test_nothing_is_lost_and_their_order_counts_among_equals_alone(texts, references):
+    found = by_agreement(texts, references)
+    assert sorted(found) == sorted(texts)
+    assert by_agreement(found, references) == found
+    assert by_agreement(texts, references[::-1]) == found or len(set(texts)) > 1
+
+
+@given(texts=texts, others=texts)
+def test_a_text_that_was_posted_comes_first(texts, others):
+    posted = "winter sale of hats"
+    assert by_agreement([*texts, posted], [posted])[0] == posted
