@@ -73,6 +73,8 @@ def test_every_file_composes_validates_and_instantiates(given_paths, tiny_shapes
     logger = [] if group == "logger" else ["logger=none"]
     given = given_paths["tweets" if choice == "data=tweets" else "train"]
     shapes = tiny_shapes(option) if group == "model" else tiny_shapes("git_llama2")[1:] if option == "reference" else []
+    if group == "tuned":  # the model and the task that it is named for
+        choice = "task={}".format(option.rpartition("_")[2])
     overrides = [*given, choice, *shapes, *logger]
     if choice == "strategy=zero3_offload":
         with pytest.raises(UserError, match=r"^strategy.offload_optimizer: found true with trainer.accelerator=cpu"):
@@ -91,9 +93,20 @@ def test_every_file_composes_validates_and_instantiates(given_paths, tiny_shapes
 
 def test_every_folder_of_choices_is_reachable():
     roots = [OmegaConf.load(CONF / f"{name}.yaml") for name in COMMANDS]
-    named = {next(iter(entry)) for root in roots for entry in root.defaults if not isinstance(entry, str)}
+    named = {
+        next(iter(entry)).removeprefix("optional ") for root in roots for entry in root.defaults if entry != "_self_"
+    }
     # Recipes are added: +experiment=name.
     assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"experiment"} == named
+
+
+def test_what_suits_model_and_task_together_is_taken_unless_it_is_given(given_paths):
+    tuned = OmegaConf.load(CONF / "tuned/git_tiny_content.yaml")
+    for name in ("train", "benchmark"):
+        cfg = compose(name, [*given_paths[name], "task=content", "model.llm.layers=1"])
+        assert cfg.optim.lr == tuned.optim.lr and cfg.model.rows_per_batch == tuned.model.rows_per_batch
+        assert (cfg.model.llm.hidden_size, cfg.model.llm.layers) == (tuned.model.llm.hidden_size, 1)
+        assert compose(name, given_paths[name]).optim.lr != tuned.optim.lr
 
 
 def composed(name, given_paths):
