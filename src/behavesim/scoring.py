@@ -182,6 +182,16 @@ def prediction_table(rows: TweetRows, estimates: dict[str, np.ndarray]) -> pl.Da
     usable = rows.frame("row", "id").with_columns(
         pl.Series(column, estimates[name]).round(3) for column, name in COLUMNS.items()
     )
-    rejected = rows.table.rejected().filter(pl.col("reason") != BLANK)
-    together = pl.concat([usable, rejected.select("row", "id")], how="diagonal").sort("row").drop("row")
+    return of_all_rows(rows, usable)
+
+
+def of_all_rows(rows: TweetRows, told: pl.DataFrame) -> pl.DataFrame:
+    """A table of the source's rows in their order, `id` as it was read there: those of `told`, and empty ones.
+
+    Args:
+        rows: the usable ones.
+        told: one or more rows, in order, for each of them, with `row` and `id`.
+    """
+    rejected = rows.table.rejected().filter(pl.col("reason") != BLANK).select("row", "id")
+    together = pl.concat([told, rejected], how="diagonal").sort("row", maintain_order=True).drop("row")
     return together.cast({"id": getattr(pl, rows.table.manifest.id_type)}, strict=False)

@@ -12,7 +12,6 @@ from behavesim.artifact import Artifact
 from behavesim.data.history import History
 from behavesim.data.kept import with_text
 from behavesim.data.prepared import TweetRows
-from behavesim.data.table import BLANK
 from behavesim.described_model import decoding
 from behavesim.errors import UserError
 from behavesim.log import log
@@ -58,11 +57,9 @@ def content_table(cfg: DictConfig, artifact: Artifact, rows: TweetRows) -> pl.Da
     best = ["row", "likes", "place"] if likes is not None else ["row", "place"]
     table = table.sort(best, descending=[name == "likes" for name in best])
     table = table.with_columns(rank=pl.int_range(1, pl.len() + 1).over("row")).drop("place")
-    rejected = rows.table.rejected().filter(pl.col("reason") != BLANK).select("row", "id")
-    together = pl.concat([table, rejected], how="diagonal").sort("row", "rank").drop("row")
     chosen = ["id", *(["rank"] if len(texts) > 1 else []), "content", *(["likes"] if likes is not None else [])]
     log.info("texts: %s of each of %s tweets", len(texts), f"{len(rows):,}")
-    return together.select(chosen).cast({"id": getattr(pl, rows.table.manifest.id_type)}, strict=False)
+    return scoring.of_all_rows(rows, table).select(chosen)
 
 
 def evaluated(cfg: DictConfig, artifact: Artifact, rows: TweetRows, logger: Logger | None) -> dict[str, float]:

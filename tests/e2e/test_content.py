@@ -191,7 +191,11 @@ def test_newer_posts_become_examples_of_later_tweets_alone(content, predict, twe
     [
         ("trained", "task=content", r"task: found content; accepted: behaviour, or an artifact .* task=joint"),
         ("content", "task=behaviour", r"task: found behaviour; accepted: content, or an artifact .* task=joint"),
-        ("content", "task.alternatives=2", r"task.alternatives: found 2 with task.decode=greedy; accepted: 1, or"),
+        (
+            "content",
+            "task.decode=greedy task.alternatives=2",
+            r"task.alternatives: found 2 with task.decode=greedy; accepted: 1, or",
+        ),
         ("content", "task.samples=4", r"task.samples: found 4; accepted: null with task=content"),
         ("content", "task.decode=expected", r"task.decode: found expected; accepted: greedy, beam, sampled"),
         ("joint", "task.level=high", r"task.level: found high; accepted: null"),
@@ -200,5 +204,5 @@ def test_newer_posts_become_examples_of_later_tweets_alone(content, predict, twe
 def test_what_an_artifact_cannot_do_is_one_line(kind, override, line, request, predict, tweets):
     run = request.getfixturevalue(kind)
     with pytest.raises(UserError, match=f"^{line}") as caught:
-        predict(tweets.head(2), f"ckpt={run.artifact}", override)
+        predict(tweets.head(2), f"ckpt={run.artifact}", *override.split())
     assert len(str(caught.value).splitlines()) == 1
