@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from behavesim.models import generation
+from behavesim.models.continuation import Continuation
 from behavesim.models.generation import Sampler, greedy, row_keys
 
 TEXTS = [[11, 12, 13, 14, 15], [21, 22, 23], [31, 32, 33, 34]]
@@ -183,8 +184,28 @@ def test_rows_of_one_distribution_are_drawn_apart_and_evenly_each():
     rows, samples = 400, 8
     sampler = Sampler(samples, 3, seed=0, keys=torch.arange(rows) * 7 + 1)
     for step in range(3):
-        drawn = sampler(torch.zeros(rows * samples, 64), step, torch.arange(rows)).view(rows, samples)
+        drawn = sampler(torch.zeros(rows * samples, 64), step).view(rows, samples)
         assert drawn.unique(dim=0).shape[0] > 60  # 64 tokens, each row's draws one shift of the strata
         assert (drawn.sort(dim=1).values.diff(dim=1) > 0).all()  # every stratum of eight tokens is met once
         means = drawn.double().mean(dim=0)
         assert ((means - 31.5).abs() < 4 * 18.5 / rows**0.5).all()  # over rows each draw is uniform
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("samples", [1, 3])
+def test_texts_that_have_ended_are_left_out_and_change_no_other(
+    family, family_model, model_inputs, samples, monkeypatch
+):
+    model, inputs = family_model(family), model_inputs(TEXTS, {0: 1}, pad_to=6)
+    sampler = Sampler(samples, STEPS, seed=1, keys=torch.arange(3) * 7 + 1)
+    whole = model.generate(max_new_tokens=STEPS, choose=sampler, samples=samples, **inputs)
+    model.eos_ids = tuple(whole[: len(whole) * 2 // 3, 1].tolist())  # most texts end there
+    left = []
+    go_on_from = Continuation.go_on_from
+    monkeypatch.setattr(Continuation, "go_on_from", lambda own, rows: left.append(len(rows)) or go_on_from(own, rows))
+    found = model.generate(max_new_tokens=STEPS, choose=sampler, samples=samples, **inputs)
+    ends = torch.isin(whole, torch.tensor(model.eos_ids))
+    behind = (ends.cumsum(dim=1) - ends.long()) > 0
+    expected = whole.masked_fill(behind, model.pad_id)[:, : found.shape[1]]
+    assert torch.equal(found, expected) and behind[:, found.shape[1] :].all()
+    assert left == sorted(left, reverse=True) and bool(left) != bool(ends[:, 1].all())

@@ -42,6 +42,6 @@ class Continuation:
         self.logits = decoder.vocabulary_logits(self.llm, states[:, -1])
 
     def go_on_from(self, rows: Tensor) -> None:
-        """Put rows [R] in the place of those that are there, each with all that it has seen."""
+        """Put rows, as many as are named, in the place of those that are there, each with all that it has seen."""
         self.cache.reorder_cache(rows)
         self.seen, self.prefix, self.length = self.seen[rows], self.prefix[rows], self.length[rows]

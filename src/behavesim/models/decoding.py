@@ -107,12 +107,15 @@ class _Chooser:
     def __init__(self, decoding: Decoding, sampler: Sampler | None) -> None:
         self.decoding = decoding
         self.sampler = sampler
+        self.places = torch.zeros(0, dtype=torch.int64)
         self.ids = torch.zeros(0, 0, dtype=torch.int64)
 
-    def __call__(self, logits: Tensor, step: int, rows: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, step: int, places: Tensor) -> Tensor:
         if step == 0:
-            self.ids = torch.zeros(len(logits), 0, dtype=torch.int64, device=logits.device)
+            self.places, self.ids = places, torch.zeros(len(logits), 0, dtype=torch.int64, device=logits.device)
+        # Texts that have ended may be gone.
+        self.places, self.ids = places, self.ids[torch.searchsorted(self.places, places)]
         scores = self.decoding.score(logits, self.ids)
-        chosen = scores.argmax(dim=-1) if self.sampler is None else self.sampler(scores, step, rows)
+        chosen = scores.argmax(dim=-1) if self.sampler is None else self.sampler(scores, step, places)
         self.ids = torch.cat([self.ids, chosen[:, None]], dim=1)
         return chosen

@@ -16,7 +16,7 @@ from behavesim.models.sequence import Packed
 # Knuth's multiplier and increment of a 64-bit linear congruential generator (MMIX).
 MULTIPLIER, INCREMENT = 6364136223846793005, 1442695040888963407
 CACHE_BYTES = 2 << 30  # of keys and values at once: 32 samples of a long batch would fill any accelerator
-# Next-token logits [B × samples, V], the step, the rows' places in the whole batch [B] → ids [B × samples].
+# Next-token logits [R, V], the step, places of these among all texts [R], row × samples + sample → ids [R].
 Choose = Callable[[Tensor, int, Tensor], Tensor]
 
 
@@ -33,7 +33,7 @@ def most_of_all(number: int) -> int:
     return int(found)
 
 
-def greedy(logits: Tensor, _step: int, _rows: Tensor | None = None) -> Tensor:
+def greedy(logits: Tensor, _step: int, _places: Tensor | None = None) -> Tensor:
     """The likeliest token."""
     return logits.argmax(dim=-1)
 
@@ -47,7 +47,7 @@ class Sampler:
     rows do not run in one direction.
 
     Args:
-        samples: draws of each row, S; rows come as [B × S], the draws of a row side by side.
+        samples: draws of each row, S, side by side.
         steps: most tokens of a draw.
         seed: fixes the draws.
         keys: [B] int64, a number of each row's own, see `row_keys`; None turns nothing.
@@ -60,13 +60,15 @@ class Sampler:
         within = torch.rand(steps, samples, generator=generator, dtype=torch.float64)
         self.uniforms = (strata + within) / samples  # [steps, S]
 
-    def __call__(self, logits: Tensor, step: int, rows: Tensor | None = None) -> Tensor:
-        """Draw by inverting the cumulative distribution."""
+    def __call__(self, logits: Tensor, step: int, places: Tensor | None = None) -> Tensor:
+        """Draw by inverting the cumulative distribution; without `places` the logits are those of all texts."""
+        places = torch.arange(len(logits), device=logits.device) if places is None else places
+        samples = self.uniforms.shape[1]
         cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
-        uniforms = self.uniforms[step].to(logits.device).expand(len(logits) // self.uniforms.shape[1], -1)  # [B, S]
-        if self.keys is not None and rows is not None:
-            uniforms = (uniforms + _turn(self.keys[rows], step)[:, None]) % 1
-        points = uniforms.reshape(-1, 1) * cumulative[:, -1:]
+        uniforms = self.uniforms[step].to(logits.device)[places % samples]
+        if self.keys is not None:
+            uniforms = (uniforms + _turn(self.keys[places // samples], step)) % 1
+        points = uniforms[:, None] * cumulative[:, -1:]
         return torch.searchsorted(cumulative, points, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
 
 
@@ -109,7 +111,7 @@ def generate(llm: PreTrainedModel, prompt: Packed, ends: Ends, *, choose: Choose
     Equal to recomputing everything at each step, token for token. Rows do not depend on each other: as many as
     `CACHE_BYTES` holds go together.
     """
-    return _in_pieces(llm, prompt, ends, samples, lambda rows, places: _chosen(rows, places, ends, choose))
+    return _in_pieces(llm, prompt, ends, samples, lambda rows, places: _chosen(rows, places, ends, choose, samples))
 
 
 @torch.no_grad()
@@ -145,16 +147,22 @@ def cache_bytes(llm: PreTrainedModel, tokens: int) -> int:
     return tokens * per_token
 
 
-def _chosen(rows: Continuation, places: Tensor, ends: Ends, choose: Choose) -> Tensor:
-    """Tokens chosen one after another."""
+def _chosen(rows: Continuation, places: Tensor, ends: Ends, choose: Choose, samples: int) -> Tensor:
+    """Tokens chosen one after another. Texts that have ended are left out as soon as they are more than the others."""
     last = torch.tensor(list(ends.ids), device=places.device, dtype=torch.int64)
-    ended = torch.zeros(len(rows.logits), dtype=torch.bool, device=places.device)
-    new = []
+    places = (places[:, None] * samples + torch.arange(samples, device=places.device)).flatten()
+    new = torch.full((len(places), ends.max_new_tokens), ends.pad_id, device=places.device)
+    going = torch.arange(len(places), device=places.device)  # texts that are written on
+    ended = torch.zeros(len(places), dtype=torch.bool, device=places.device)
     for step in range(ends.max_new_tokens):
-        ids = choose(rows.logits, step, places).masked_fill(ended, ends.pad_id)
-        new.append(ids)
+        ids = choose(rows.logits, step, places[going]).masked_fill(ended, ends.pad_id)
+        new[going, step] = ids
         ended |= torch.isin(ids, last)
         if step + 1 == ends.max_new_tokens or not ends.most(int(not ended.all())):
             break
+        if len(ended) > 2 * (~ended).sum() > 0:
+            kept = (~ended).nonzero()[:, 0]
+            going, ids, ended = going[kept], ids[kept], ended[kept]
+            rows.go_on_from(kept)
         rows.take(ids)
-    return torch.stack(new, dim=1)
+    return new[:, : step + 1]
