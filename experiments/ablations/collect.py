@@ -9,9 +9,7 @@ SEEDS = range(3)
 PARTS = {
     "whole": "the default model",
     "no_text": "without text: neither read nor counted",
-    "no_words": "without words: counts of them are kept",
     "no_history": "without history: whose tweet it is does not count",
-    "no_posts": "without tokens of the account's latest posts",
     "no_time": "without time",
     "image_features": "with CLIP features of a third of the tweets",
     "regression": "head: regression in place of the histogram",

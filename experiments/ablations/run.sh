@@ -18,9 +18,7 @@ export -f run
 
 for seed in 0 1 2; do # whole seeds, so that an interrupted study has a table too
   echo "no_text $seed task.shows=[time,media] task.text_summary=0 task.max_length=8"
-  echo "no_words $seed task.text_summary=0 task.max_length=8"
   echo "no_history $seed data.history=none"
-  echo "no_posts $seed task.history=0"
   echo "no_time $seed task.shows=[media,wording]"
   echo "image_features $seed data.image_features=$features model.train=[projector,llm,head]"
   echo "regression $seed model.head=regression"

@@ -138,7 +138,7 @@ def test_token_dropout_hides_its_share_of_the_text_in_training_alone(tiny_model,
     hidden = (embeddings[:, prefix:] == 0).all(dim=2).double().mean().item()
     assert hidden == pytest.approx(0.4, abs=4 * (0.24 / 800) ** 0.5)
     assert (embeddings[0, :prefix].abs().amax(dim=1) > 0).all()
-    embeddings, *_ = model._sequence(**inputs, legible=torch.tensor([True, False, True, False]))
+    embeddings, *_ = model._sequence(**inputs, legible=torch.tensor([True, False, True, False])[:, None])
     shown = (embeddings[:, prefix:].abs().amax(dim=2) > 0).all(dim=1)
     assert shown.tolist() == [True, False, True, False]
     embeddings, *_ = model.eval()._sequence(**inputs)

@@ -188,7 +188,7 @@ class GitModel(nn.Module):
         text = self.llm.get_input_embeddings()(input_ids)  # [B, T, D]
         if self.training and self.token_dropout > 0:
             kept = torch.rand(input_ids.shape, device=text.device) >= self.token_dropout
-            kept = kept if legible is None else kept | legible[:, None]
+            kept = kept if legible is None else kept | legible
             text = text * kept[:, :, None]
         prefix = (prefix * decoder.embedding_scale(self.llm)).to(text.dtype)
         valid = torch.cat([prefix_valid, attention_mask.bool()], dim=1)
@@ -204,7 +204,7 @@ class GitModel(nn.Module):
             features: [B, F] numbers of the tweet itself.
             statistics: [B, S] of the account's past.
             history, history_valid: [B, K, T] and [B, K], the account's earlier posts.
-            legible: [B], rows of which training hides no token; None: none are.
+            legible: [B, T], or [B, 1], tokens that training does not hide; None: it may hide any.
         """
         embeddings, valid, prefix_slots, summary = self._sequence(**inputs)
         packed = pack(embeddings, valid, prefix_slots)

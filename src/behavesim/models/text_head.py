@@ -62,7 +62,8 @@ class TextHead(Head):
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """Mean cross-entropy of the supervised tokens, each read at the token before it."""
         supervised = self._supervised(inputs, targets)
-        states = model.hidden(**inputs).text[:, :-1]
+        answer = answer_mask(inputs["attention_mask"], targets.answer_length)
+        states = model.hidden(**inputs, legible=answer).text[:, :-1]
         # Vocabulary logits are the largest tensor of a step: they are made where a label is and nowhere else.
         return F.cross_entropy(model.vocabulary(states[supervised]), inputs["input_ids"][:, 1:][supervised])
 

@@ -31,7 +31,7 @@ class WrittenHead(Head):
 
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """Mean cross-entropy of the texts' tokens, each read at the token before it."""
-        hidden = model.hidden(**inputs, legible=targets.answer_length > 0)
+        hidden = model.hidden(**inputs, legible=targets.answer_length[:, None] > 0)
         nats, tokens = text_nats(model, hidden, inputs, targets)
         return nats.sum() / tokens.sum().clamp(min=1)
 
@@ -64,7 +64,7 @@ class JointHead(Head):
     def training_loss(self, model: "GitModel", inputs: Inputs, targets: Targets) -> Tensor:
         """Mean over rows, of whichever kind. Every batch runs both parts, as processes that share gradients need it."""
         asked = targets.answer_length == 0
-        hidden = model.hidden(**inputs, legible=~asked)
+        hidden = model.hidden(**inputs, legible=~asked[:, None])
         logits = self.likes.logits(model, hidden, targets.prior)
         loss = logits.sum() * 0
         if asked.any():
