@@ -103,9 +103,9 @@ def test_every_folder_of_choices_is_reachable():
 def test_what_suits_model_and_task_together_is_taken_unless_it_is_given(given_paths):
     tuned = OmegaConf.load(CONF / "tuned/git_tiny_content.yaml")
     for name in ("train", "benchmark"):
-        cfg = compose(name, [*given_paths[name], "task=content", "model.llm.layers=1"])
+        cfg = compose(name, [*given_paths[name], "task=content", "task.draws=3"])
         assert cfg.optim.lr == tuned.optim.lr and cfg.model.rows_per_batch == tuned.model.rows_per_batch
-        assert (cfg.model.llm.hidden_size, cfg.model.llm.layers) == (tuned.model.llm.hidden_size, 1)
+        assert (cfg.task.decode, cfg.task.draws) == (tuned.task.decode, 3)
         assert compose(name, given_paths[name]).optim.lr != tuned.optim.lr
 
 

@@ -57,9 +57,6 @@ def command(cfg: DictConfig, stage: str, overrides: Sequence[str]) -> list[str]:
     places += [f"init_from={cfg.init_from}"] if cfg.init_from else []
     goes_on = cfg.ckpt_path == "last" and has_last(output_of(cfg, stage))
     kept = [text for text in kept if not text.startswith("seed=")]
-    # Weights are handed on, so shapes are those of the training, which conf/tuned may give to its task alone.
-    shape = cfg.model.llm if isinstance(cfg.model.llm, DictConfig) else {}
-    kept += [f"model.llm.{key}={value}" for key, value in shape.items() if f"model.llm.{key}={value}" not in kept]
     return [f"+experiment={stage}", *kept, *places, *(["ckpt_path=last"] if goes_on else [])]
 
 

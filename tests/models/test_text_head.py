@@ -50,6 +50,20 @@ def test_the_loss_is_that_of_the_answers_tokens(model, model_inputs):
 
 
 @torch.no_grad()
+def test_training_may_hide_the_question_and_never_the_answer(model, model_inputs):
+    model, inputs = model().train(), model_inputs(TEXTS, PICTURES)
+    length, shown = inputs["input_ids"].shape[1], []
+    model.llm.model.layers[0].register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    for model.token_dropout in (0.0, 0.999):
+        model.loss(inputs, targets_of())
+    start = shown[0].shape[1] - length  # of a row without gaps, the second of which has no picture
+    same = (shown[0] == shown[1]).all(dim=2)[[0, 2], start:]
+    texts = [TEXTS[0], TEXTS[2]]
+    for row, (text, answer) in enumerate(zip(texts, (LENGTHS[0], LENGTHS[2]), strict=True)):
+        assert same[row, len(text) - answer : len(text)].all() and not same[row, : len(text) - answer].all()
+
+
+@torch.no_grad()
 def test_supervising_all_is_every_token_of_the_text_but_its_first(model, model_inputs):
     model, inputs = model(supervise="all"), model_inputs(TEXTS, PICTURES, pad_to=10)
     everything = [(row, place) for row, text in enumerate(TEXTS) for place in range(1, len(text))]
