@@ -9,7 +9,20 @@ import behavesim
 
 PACKAGE = Path(behavesim.__file__).parent
 FLOORS = (
-    {"errors", "log", "folders", "config", "nodes", "model_nodes", "pairs", "schema", "machine", "redact", "processes"},
+    {
+        "errors",
+        "log",
+        "folders",
+        "pages",
+        "config",
+        "nodes",
+        "model_nodes",
+        "pairs",
+        "schema",
+        "machine",
+        "redact",
+        "processes",
+    },
     {"data", "models", "metrics"},
     {"training"},
     {"tracking"},

@@ -1,14 +1,13 @@
-"""The report as one file: pictures inside, nothing fetched, readable on a phone, in print and in the dark."""
+"""The report as one file, readable on a phone, in print and in the dark."""
 
-import base64
 import io
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from behavesim.metrics import calibration_plots
 from behavesim.metrics.plots import predicted_against_actual
+from behavesim.pages import page, png_address
 from behavesim.reporting import tables
 from behavesim.reporting.evaluation import Evaluation
 
@@ -26,13 +25,11 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
 
 
 def rendered(evaluation: Evaluation) -> str:
-    """The page. What tweets say is text in it, and never markup."""
-    loader = PackageLoader("behavesim.reporting", ".")
+    """The page."""
     past = evaluation.past
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(TEMPLATE).render(
+    return page(
+        "behavesim.reporting",
+        TEMPLATE,
         evaluation=evaluation,
         rows=evaluation.frame.height,
         accounts=int(evaluation.accounts.max()),
@@ -63,4 +60,4 @@ def embedded(figure: Figure) -> str:
     """A figure as the address of a picture that holds its own bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return png_address(buffer.getvalue())

@@ -1,6 +1,5 @@
 """What a model that learns to write has written so far: a page an epoch."""
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from lightning.pytorch.loggers import MLFlowLogger
 from PIL import Image
 
 from behavesim.data.batch import Batch
 from behavesim.data.encode import TweetEncoder
 from behavesim.models.text_head import answer_mask
+from behavesim.pages import page, png_address
 
 TEMPLATE = "previews.html.jinja"
 FOLDER = "previews"  # in the run's folder and in MLflow
@@ -51,10 +50,11 @@ class Previews(lightning.Callback):
         asked = data.texts["validation"][batch.rows.numpy()].frame("username", "date")
         past = data.views("validation")[0].history
         written = data.writer.texts_of(ids, asked, past, writing.decoding.alternatives)
-        page = rendered(f"epoch {trainer.current_epoch}", previews(batch, written[0], data.writer, frames))
+        rows = previews(batch, written[0], data.writer, frames)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch={trainer.current_epoch}.html"
-        path.write_text(page, encoding="utf-8")
+        content = page("behavesim.tracking", TEMPLATE, title=f"epoch {trainer.current_epoch}", rows=rows)
+        path.write_text(content, encoding="utf-8")
         if isinstance(trainer.logger, MLFlowLogger):
             trainer.logger.experiment.log_artifact(trainer.logger.run_id, str(path), FOLDER)
 
@@ -97,13 +97,4 @@ def _first_pictures(batch: Batch, frames: int) -> dict[int, str]:
 def _address(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def rendered(title: str, rows: list[dict[str, str | None]]) -> str:
-    """The page. What tweets say is text in it, and never markup."""
-    loader = PackageLoader("behavesim.tracking", ".")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(TEMPLATE).render(title=title, rows=rows)
+    return png_address(file.getvalue())
