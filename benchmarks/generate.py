@@ -54,7 +54,7 @@ def one_by_one(model: GitModel, batch: Batch, how: Decoding) -> list[int]:
 
 def trained(steps: int) -> tuple[GitModel, TweetDataModule, Decoding]:
     """A model that writes, its rows and how it decodes."""
-    settings = ["task=content", f"trainer.max_steps={steps}", "logger=none", "run_name=generate"]
+    settings = ["task=content", "task.decode=greedy", f"trainer.max_steps={steps}", "logger=none", "run_name=generate"]
     with contextlib.redirect_stdout(io.StringIO()):
         train(compose("train", [*settings, "callbacks.progress=null", "+trainer.enable_progress_bar=false"]))
     artifact = load_artifact(Path("checkpoints/generate"))
