@@ -2,8 +2,9 @@
 PYTHON ?= python3
 PORT ?= 5000
 JOBS ?= 2
-# The tests of a file stay together: they share what its fixtures have made.
-PARALLEL = -n $(JOBS) --dist loadfile
+# The tests of a file stay together: they share what its fixtures have made. Files start in their order, in which long
+# and short ones alternate; by number of tests the few long ones would be left for the end.
+PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 SAMPLE := data/sample/tweets.csv

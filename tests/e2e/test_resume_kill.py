@@ -61,6 +61,7 @@ def assert_same(found, expected):
         assert (found / name).read_bytes() == (expected / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_where_an_uninterrupted_one_does(tmp_path, recorded):
     often = "callbacks.last.every_n_steps=3"
     recorded(tmp_path / "whole", often)

@@ -30,6 +30,7 @@ def test_a_stage_is_the_same_command_with_its_own_recipe(here):
     assert "init_from=checkpoints/whole_align" in command(cfg, "instruct", given)
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_its_stage(here, main, sizes, sample_overrides):
     still = ("optim.lr=1e-12", "optim.numbers_lr=1e-12")
     run = main(
