@@ -269,6 +269,7 @@ def test_processes_that_are_started_together_need_a_name(monkeypatch, main, here
     ]
 
 
+@SLOW
 def test_the_command_starts_its_processes(here, sizes, sample_overrides, database, runs_named):
     """`python -m behavesim.train trainer=ddp_zero1`: one name, one tracked run, one voice."""
     job = ("trainer=ddp_zero1", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=5", "logger=mlflow")
