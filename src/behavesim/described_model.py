@@ -50,7 +50,7 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
         answering=None if task["name"] == "content" else _answering(task, encoder, bins),
         image_states=states and tuple(states),
         task=task["name"],
-        markers=marker_pieces(encoder.tokenizer) if writing(config) and encoder.tokenizer is not None else {},
+        markers=marker_pieces(encoder.tokenizer) if encoder.tokenizer is not None else {},
     )
 
 

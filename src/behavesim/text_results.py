@@ -8,7 +8,7 @@ import polars as pl
 from omegaconf import DictConfig
 
 from behavesim.data.datamodule import TweetDataModule
-from behavesim.described_model import writing
+from behavesim.described_model import decoding
 from behavesim.metrics import text_baselines
 from behavesim.metrics.text import text_metrics
 from behavesim.processes.ranks import is_main
@@ -57,7 +57,7 @@ def scores(cfg: DictConfig, data: TweetDataModule, table: Mapping[str, np.ndarra
     """Those of the test rows of a training, `table` as a `ContentModule` leaves it."""
     test = data.texts["test"][table["rows"]].frame(*READ)
     past = data.views("test")[0].history
-    written = data.writer.texts_of(table["ids"], test, past, writing(cfg)["alternatives"])
+    written = data.writer.texts_of(table["ids"], test, past, decoding(cfg, data.writer.tokenizer).nearest)
     beside = guesses(data.texts["train"].frame(*READ), test, cfg.seed)
     found = scored(test, written, beside, Path(cfg.paths.output))
     found["model"] |= text_loss(dict(table))

@@ -29,7 +29,7 @@ def write(cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History
     batches = outcomes(cfg, artifact, encoder, rows, history, module)
     order = np.argsort(np.concatenate([batch["rows"] for batch in batches]))
     ids = np.concatenate([batch["ids"] for batch in batches])[order]
-    return encoder.texts_of(ids, rows.frame("username", "date"), history, how.alternatives)
+    return encoder.texts_of(ids, rows.frame("username", "date"), history, how.nearest)
 
 
 def predicted_likes(

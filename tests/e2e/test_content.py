@@ -93,6 +93,9 @@ def test_a_published_model_has_the_markers_as_tokens(here, published_tokenizer, 
     for token, parts in pieces.items():  # of frozen weights, which the artifact leaves out
         assert torch.allclose(words[token], words[parts].mean(dim=0))
     assert not [name for name in load_file("checkpoints/w/model.safetensors") if "embed_tokens" in name]
+    likes = ["trainer.max_steps=1", "run_name=likes", "logger=none", "init_from=checkpoints/w"]
+    train(compose("train", [*published, *likes, *sample_overrides]))  # of the same tokenizer, whose ids need rows
+    assert len(load_artifact(Path("checkpoints/likes")).model.llm.get_input_embeddings().weight) == len(words)
 
 
 def test_a_model_that_only_predicts_likes_has_no_previews(trained):
@@ -135,6 +138,7 @@ def test_consensus_is_the_draw_that_is_nearest_to_the_account_s_earlier_tweets(c
     drawn = predict(tweets, *given, "task.decode=sampled", "task.alternatives=4")
     chosen = predict(tweets, *given, "task.decode=consensus", "task.draws=4")
     two = predict(tweets, *given, "task.decode=consensus", "task.draws=4", "task.alternatives=2")
+    every = predict(tweets, *given, "task.decode=consensus", "task.draws=4", "task.alternatives=4")
     assert chosen.columns == ["id", "content"] and two["rank"].to_list() == [1, 2] * tweets.height
     posts = load_artifact(content.artifact).history.posts.sort("date")
     times = tweets["date"].str.to_datetime(time_zone=posts["date"].dtype.time_zone)
@@ -143,6 +147,7 @@ def test_consensus_is_the_draw_that_is_nearest_to_the_account_s_earlier_tweets(c
         best = by_agreement(drawn.filter(pl.col("id") == number)["content"].to_list(), earlier)
         assert chosen.filter(pl.col("id") == number)["content"].to_list() == best[:1]
         assert two.filter(pl.col("id") == number)["content"].to_list() == best[:2]
+        assert every.filter(pl.col("id") == number)["content"].to_list() == best
 
 
 def test_a_joint_model_ranks_by_the_likes_that_it_expects(joint, predict, tweets):

@@ -194,20 +194,20 @@ class TweetEncoder:
         texts = decoded(self.tokenizer, [[number for number in row if number not in special] for row in ids])
         return [self.task.parse(text) for text in texts]
 
-    def texts_of(self, ids: np.ndarray, frame: pl.DataFrame, past: History, count: int) -> list[list[str]]:
-        """Written tweets of N rows: ids [N, A, T], each text up to its end → `count` lists of N texts.
+    def texts_of(self, ids: np.ndarray, frame: pl.DataFrame, past: History, nearest: int | None) -> list[list[str]]:
+        """Written tweets of N rows: ids [N, A, T], each text up to its end → lists of N texts, all A or `nearest`.
 
-        Of more than are wanted those are taken that are nearest to the account's `ALIKE` latest earlier tweets of which
-        the text is known, or to one another where there are none.
+        The nearest come first: to the account's `ALIKE` latest earlier tweets of which the text is known, or to one
+        another where there are none.
         """
         texts = [self.read_texts(ids[:, place]) for place in range(ids.shape[1])]
-        if len(texts) == count:
+        if nearest is None:
             return texts
         known = past.posts["content"].to_list()
         chosen = []
         for row, places in enumerate(past.earlier(frame, ALIKE).recent):
             earlier = [known[place] for place in places if place >= 0 and known[place]]
-            chosen.append(by_agreement([text[row] for text in texts], earlier)[:count])
+            chosen.append(by_agreement([text[row] for text in texts], earlier)[:nearest])
         return [list(each) for each in zip(*chosen, strict=True)]
 
     def _token_rows(

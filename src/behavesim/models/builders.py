@@ -43,7 +43,7 @@ class DataFacts:
     # Tokens and width of states that are stored for each picture; None: pictures go through a tower.
     image_states: tuple[int, int] | None = None
     task: Literal["behaviour", "content", "joint"] = "behaviour"
-    # Of models that write: tokens that stand for several of the language model's own, see `grow_vocabulary`.
+    # Tokens that stand for several of the language model's own, see `grow_vocabulary`.
     markers: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
@@ -100,7 +100,10 @@ def git_hf(
     else:
         language_model = random_llm(llm_config(llm_shape or shape_of(llm)), dtype=weights_dtype)
     check_family(language_model)
-    grow_vocabulary(language_model, facts.markers)
+    rows = language_model.get_input_embeddings().num_embeddings
+    # A model that does not write only needs rows that are not there, as after `init_from` one that does.
+    writes = facts.task != "behaviour"
+    grow_vocabulary(language_model, {token: of for token, of in facts.markers.items() if writes or token >= rows})
     return _composed(tower, language_model, facts, **settings)
 
 

@@ -59,6 +59,11 @@ class Decoding:
         return self.how in ("sampled", "consensus")
 
     @property
+    def nearest(self) -> int | None:
+        """How many of the written texts are chosen by nearness; None: all stay as they are."""
+        return self.alternatives if self.how == "consensus" else None
+
+    @property
     def written(self) -> int:
         """Texts that are written of each row, A."""
         return max(self.draws, self.alternatives) if self.how == "consensus" else self.alternatives

@@ -49,7 +49,7 @@ class Previews(lightning.Callback):
         frames = module.model.frames if data.reader.states is None else 0
         asked = data.texts["validation"][batch.rows.numpy()].frame("username", "date")
         past = data.views("validation")[0].history
-        written = data.writer.texts_of(ids, asked, past, writing.decoding.alternatives)
+        written = data.writer.texts_of(ids, asked, past, writing.decoding.nearest)
         rows = previews(batch, written[0], data.writer, frames)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch={trainer.current_epoch}.html"
