@@ -5,3 +5,4 @@ export here=$(dirname "$(realpath "$0")")
 jobs=${JOBS:-1}
 if [ "$jobs" -gt 1 ]; then export OMP_NUM_THREADS=1; fi
 mkdir -p "$here/results"
+export PYTHONPATH=$(dirname "$here")${PYTHONPATH:+:$PYTHONPATH} # of study.py

@@ -1,9 +1,11 @@
-"""Tables of written tweets, of what `run.sh` left in `results/`: python experiments/content/collect.py"""
+"""Tables of written tweets, of what `run.sh` left in `results/`.
 
-import json
+PYTHONPATH=experiments python experiments/content/collect.py
+"""
+
 from pathlib import Path
 
-import numpy as np
+from study import beyond, cell, header, read, row
 
 SEEDS = range(3)
 DECODES = {
@@ -21,44 +23,30 @@ GUESSES = {
 TEXTS = {"rouge_1": 3, "rouge_2": 3, "rouge_l": 3, "cider": 3, "bleu_4": 3, "chrf": 3, "distinct_texts": 2}
 TEXTS |= {"length_ratio": 2}  # with their digits
 LIKES = {"rmsle": 4, "rmse": 0, "mae": 0, "spearman": 4}
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results"
 
 
-def read(place: str) -> dict | None:
-    """Scores of a run; None where it is not there."""
-    file = HERE / place
-    return json.loads(file.read_text()) if file.exists() else None
+def of_seeds(name: str) -> dict[int, dict]:
+    """Scores of the seeds that are there."""
+    return {seed: found for seed in SEEDS if (found := read(RESULTS / name.format(seed=seed)))}
 
 
-def row(label: str, runs: list[dict], metrics: dict[str, int]) -> str:
-    """Mean and standard deviation of each metric."""
-    cells = [label, str(len(runs))]
-    for name, digits in metrics.items():
-        values = [run[name] for run in runs]
-        spread = f" ± {np.std(values, ddof=1):,.{digits}f}" if len(set(values)) > 1 else ""
-        cells.append(f"{np.mean(values):,.{digits}f}{spread}" if values else "")
-    return f"| {' | '.join(cells)} |"
-
-
-def header(metrics: dict[str, int]) -> str:
-    """Names of the columns."""
-    return f"| | seeds | {' | '.join(metrics)} |\n|---|---|{'---|' * len(metrics)}"
+def line(label: str, runs: list[dict], metrics: dict[str, int]) -> str:
+    """Each metric over seeds."""
+    return row(label, str(len(runs)), *(cell([run[name] for run in runs], digits) for name, digits in metrics.items()))
 
 
 if __name__ == "__main__":
-    print(header(TEXTS))
+    print(header("", "seeds", *TEXTS))
     for decode, label in DECODES.items():
-        runs = [found["model"] for seed in SEEDS if (found := read(f"results/content_{seed}_{decode}.json"))]
-        print(row(label, runs, TEXTS))
+        print(line(label, [found["model"] for found in of_seeds(f"content_{{seed}}_{decode}.json").values()], TEXTS))
     for guess, label in GUESSES.items():
-        runs = [found[guess] for seed in SEEDS if (found := read(f"results/content_{seed}_consensus.json"))]
-        print(row(label, runs, TEXTS))
-    alone = [read(f"../likes/results/random_{seed}_train.json")["model"] for seed in SEEDS]
-    both = {seed: found for seed in SEEDS if (found := read(f"results/joint_{seed}.json"))}
-    print(f"\n{header(LIKES)}")
-    print(row("likes alone", alone, LIKES))
-    print(row("likes and texts", list(both.values()), LIKES))
-    if both:
-        beyond = [100 * (found["rmsle"] / alone[seed]["rmsle"] - 1) for seed, found in both.items()]
-        print(f"\nrmsle beyond that of likes alone, of equal seeds: mean {np.mean(beyond):+.1f} % (", end="")
-        print(f"{min(beyond):+.1f} to {max(beyond):+.1f})")
+        print(line(label, [found[guess] for found in of_seeds("content_{seed}_consensus.json").values()], TEXTS))
+    alone = {seed: found["model"] for seed, found in of_seeds("../../likes/results/random_{seed}_train.json").items()}
+    both = of_seeds("joint_{seed}.json")
+    print(f"\n{header('', 'seeds', *LIKES)}")
+    print(line("likes alone", list(alone.values()), LIKES))
+    print(line("likes and texts", list(both.values()), LIKES))
+    more = beyond([found["rmsle"] for found in both.values()], [alone[seed]["rmsle"] for seed in both])
+    if more:
+        print(f"\nrmsle beyond that of likes alone, of equal seeds: {more}")

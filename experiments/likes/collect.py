@@ -1,9 +1,12 @@
-"""Tables of the study of likes, of what `run.sh` left in `results/`: python experiments/likes/collect.py"""
+"""Tables of the study of likes, of what `run.sh` left in `results/`.
 
-import json
+PYTHONPATH=experiments python experiments/likes/collect.py
+"""
+
 from pathlib import Path
 
 import numpy as np
+from study import cell, header, read, row
 
 SEEDS, FOLDS = range(3), range(5)
 NAMES = ("constant", "account_mean", "rolling_mean", "lightgbm", "model")
@@ -15,40 +18,27 @@ Scores = dict[str, dict]
 
 def scores(run: str) -> Scores | None:
     """Metrics of the model and of each baseline; None for a run that is not there."""
-    file = Path(__file__).parent / "results" / f"{run}.json"
-    if not file.exists():
-        return None
-    found = json.loads(file.read_text())
-    return {name: found[name] for name in NAMES if name in found}
-
-
-def cell(values: list[float], digits: int) -> str:
-    """Mean and standard deviation, where there is one to be seen; empty without values."""
-    if not values:
-        return ""
-    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return f"{np.mean(values):,.{digits}f}" + (f" ± {spread:,.{digits}f}" if round(spread, digits) else "")
+    found = read(Path(__file__).parent / f"results/{run}.json")
+    return found and {name: found[name] for name in NAMES if name in found}
 
 
 def known_table(split: str) -> None:
     """Each name on one split, over seeds."""
     runs = [found for seed in SEEDS if (found := scores(f"{split}_{seed}_train"))]
-    print(f"\n{split}, {len(runs)} seeds\n\n| | {' | '.join(METRICS)} |\n|---|" + "---|" * len(METRICS))
+    print(f"\n{split}, {len(runs)} seeds\n\n{header('', *METRICS)}")
     for name in NAMES:
         # The rolling mean predicts no distribution.
         values = [[run[name][metric] for run in runs if metric in run[name]] for metric in METRICS]
         cells = [cell(each, 0 if metric == "rmse" else 4) for metric, each in zip(METRICS, values, strict=True)]
-        print(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+        print(row(name.replace("_", " "), *cells))
 
 
 def company_tables() -> None:
     """Folds of companies: without a past against the constant, with one against the rolling mean."""
     for mode, reference, rows in (("none", "constant", "all rows"), ("rolling", ROLLING, "rows with an earlier post")):
         print(f"\nunseen_company, {mode}, {rows}\n")
-        print(
-            f"| fold | rmsle: {reference.replace('_', ' ')} | model | less | spearman | rmse: constant | account mean "
-            "| rolling mean | model | coverage_80 |\n|---|" + "---|" * 9
-        )
+        columns = (f"rmsle: {reference.replace('_', ' ')}", "model", "less", "spearman", "rmse: constant")
+        print(header("fold", *columns, "account mean", "rolling mean", "model", "coverage_80"))
         folds = np.array([[_company_row(mode, reference, fold, seed) for fold in FOLDS] for seed in SEEDS])
         for fold in FOLDS:
             _print_company(str(fold), folds[:, fold])
@@ -74,7 +64,7 @@ def _print_company(label: str, seeds: np.ndarray) -> None:
     if len(there):
         digits = (3, 3, 1, 3, 0, 0, 0, 0, 0)
         cells = [cell(list(column), places) for column, places in zip(there.T, digits, strict=True)]
-        print(f"| {label} | {' | '.join(cells)} |")
+        print(row(label, *cells))
 
 
 if __name__ == "__main__":
