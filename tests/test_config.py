@@ -21,7 +21,6 @@ from behavesim.schema import SCHEMAS
 COMMANDS = sorted(SCHEMAS)
 FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.rglob("*.yaml"))
 # Files in a folder of a group, such as model/common, are parts of choices and no choices themselves.
-VALUES = {}
 CHOICES = [path.parts for path in FILES if len(path.parts) == 2 and path.parent.name not in ("hydra", "paths")]
 
 
@@ -74,9 +73,11 @@ def test_every_file_composes_validates_and_instantiates(given_paths, tiny_shapes
     logger = [] if group == "logger" else ["logger=none"]
     given = given_paths["tweets" if choice == "data=tweets" else "train"]
     shapes = tiny_shapes(option) if group == "model" else tiny_shapes("git_llama2")[1:] if option == "reference" else []
+    chosen = [choice]
     if group == "tuned":  # the model and the task that it is named for
-        choice = "task={}".format(option.rpartition("_")[2])
-    overrides = [*given, choice, *shapes, *logger]
+        model, _, task = option.rpartition("_")
+        chosen = [f"model={model}", f"task={task}"]
+    overrides = [*given, *chosen, *shapes, *logger]
     if choice == "strategy=zero3_offload":
         with pytest.raises(UserError, match=r"^strategy.offload_optimizer: found true with trainer.accelerator=cpu"):
             compose("train", overrides)
@@ -108,6 +109,9 @@ def test_what_suits_model_and_task_together_is_taken_unless_it_is_given(given_pa
         assert cfg.optim.lr == tuned.optim.lr and cfg.model.rows_per_batch == tuned.model.rows_per_batch
         assert (cfg.task.decode, cfg.task.draws) == (tuned.task.decode, 3)
         assert compose(name, given_paths[name]).optim.lr != tuned.optim.lr
+
+
+VALUES = {}  # of each command
 
 
 def composed(name, given_paths):

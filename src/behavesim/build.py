@@ -117,7 +117,9 @@ def model(cfg: DictConfig, data: TweetDataModule) -> tuple[GitModel, LikesBins]:
 def module(cfg: DictConfig, git_model: GitModel, data: TweetDataModule) -> TweetModule:
     """The LightningModule around a model, which remembers the rows that it is trained on."""
     kind = {"behaviour": LikesModule, "content": ContentModule, "joint": JointModule}[cfg.task.name]
-    writes = {} if kind is LikesModule else {"decoding": decoding(plain(cfg), data.writer.tokenizer)}
+    writer, writes = data.writer, {}
+    if writer is not None:
+        writes = {"decoding": decoding(plain(cfg), writer.tokenizer), "read": writer.read_texts}
     told = None if kind is ContentModule else Telling(cfg.task.history_dropout, cfg.task.others, cfg.task.mirrored)
     return kind(
         git_model,

@@ -9,12 +9,13 @@ from transformers import PreTrainedTokenizerBase
 
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoder_fit import WriterSettings
-from behavesim.data.tokenizer import marker_pieces, unwritten
+from behavesim.data.tokenizer import load_tokenizer, marker_pieces, markers, unwritten
 from behavesim.data.view import STATISTICS
 from behavesim.models import builders
 from behavesim.models.binning import LikesBins
 from behavesim.models.decoding import Decoding
 from behavesim.models.git import GitModel
+from behavesim.models.hub import has_tokenizer, llm_folder
 from behavesim.models.llm import ids_of
 from behavesim.models.metadata import MetadataShape
 from behavesim.models.text_head import Answering
@@ -50,8 +51,18 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
         answering=None if task["name"] == "content" else _answering(task, encoder, bins),
         image_states=states and tuple(states),
         task=task["name"],
-        markers=marker_pieces(encoder.tokenizer) if encoder.tokenizer is not None else {},
+        markers=_new_markers(config["model"], encoder.tokenizer),
     )
+
+
+def _new_markers(node: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase | None) -> dict[int, list[int]]:
+    """The markers, see `marker_pieces`, but for those that are tokens of the published language model already."""
+    pieces = marker_pieces(tokenizer) if tokenizer is not None else {}
+    if not pieces or not node.get("pretrained", False):
+        return pieces
+    folder = llm_folder(node["llm"])
+    known = markers(load_tokenizer(folder)) if has_tokenizer(folder) else set()
+    return {token: parts for token, parts in pieces.items() if token not in known}
 
 
 def _answering(task: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins | None) -> Answering:
@@ -93,6 +104,7 @@ def writer_settings(config: Mapping[str, Any]) -> WriterSettings | None:
         examples=task["examples"] if told else 0,
         conditioned=task["condition_on_likes"],
         level=task.get("level"),  # of prediction alone
+        looks_back=task["decode"] == "consensus" or task["copying"] > 0,
     )
 
 
@@ -100,7 +112,8 @@ def decoding(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> D
     """How such a model decodes its texts."""
     task = writing(config)
     never, not_first = unwritten(tokenizer)
-    names = ("alternatives", "draws", "beams", "length_penalty", "temperature", "top_p", "repetition_penalty")
+    names = ("alternatives", "draws", "beams", "length_penalty", "temperature", "top_p")
+    names += ("copying", "repetition_penalty")
     return Decoding(
         how=task["decode"],
         **{name: task[name] for name in names},

@@ -27,6 +27,8 @@ from behavesim.artifact import (
     load_artifact,
     replaced_folder,
 )
+from behavesim.data.tokenizer import MARKERS
+from behavesim.described_model import writing
 from behavesim.errors import UserError
 from behavesim.fitted_files import FITTED
 from behavesim.models.trainable import part_of
@@ -78,6 +80,11 @@ def check_format(stored: Stored, name: str) -> None:
     """
     if name == "adapter" and not stored.part("lora"):
         raise UserError(f"format: found adapter, and {stored.folder} was trained without LoRA; accepted: merged")
+    if name == "adapter" and stored.base is not None and writing(stored.config) is not None:
+        raise UserError(
+            f"format: found adapter, and {stored.folder} writes tweets with tokens of its own ({', '.join(MARKERS)}), "
+            "which an adapter does not hold; accepted: merged"
+        )
     if name == "merged" and stored.model.get("quantization", "none") != "none":
         raise UserError(
             f"format: found merged, and {stored.folder} keeps its language model in four bits (model.quantization="

@@ -147,6 +147,7 @@ class Writing(Node):
     length_penalty: Annotated[float, Field(ge=0)]
     temperature: Positive
     top_p: Annotated[float, Field(gt=0, le=1)]
+    copying: Annotated[float, Field(ge=0, lt=1)]
     repetition_penalty: Positive
     sample_seed: Seed
 
@@ -184,6 +185,7 @@ class Asked(Node):
     length_penalty: Annotated[float, Field(ge=0)] | None
     temperature: Positive | None
     top_p: Annotated[float, Field(gt=0, le=1)] | None
+    copying: Annotated[float, Field(ge=0, lt=1)] | None
     repetition_penalty: Positive | None
     sample_seed: Seed | None
 

@@ -43,7 +43,8 @@ def outcomes(
         view = encoder.view(history, remembers=cfg.data.history != "none")
         write_encoded((encoder.encode(chunk, [view], answered=False) for chunk in chunks), folder)
         settings = loader_settings(cfg.data, artifact.config["model"], reader, encoder.history)
-        loader = tweet_loader(open_encoded(folder), encoder, reader, settings)
+        earlier = encoder.earlier_texts(rows.frame("username", "date"), history)
+        loader = tweet_loader(open_encoded(folder), encoder, reader, settings, earlier=earlier)
         return build.trainer(cfg).predict(module, loader)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from behavesim.artifact import WEIGHTS, check_files
@@ -11,6 +13,7 @@ from behavesim.fitted_files import TOKENIZER, read_fitted
 from behavesim.log import log
 from behavesim.models.git import GitModel
 from behavesim.models.trainable import part_of
+from behavesim.models.vocabulary import vocabulary_weights
 
 
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
@@ -26,7 +29,8 @@ def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
 def start_from(model: GitModel, folder: Path) -> None:
     """Take those weights of the artifact in `folder` that the model has too, in the same shape.
 
-    What reads numbers has the shape of what is told, and a head that of its task: where these differ they start anew.
+    Rows of tokens that the artifact has not stay as the model has them. What reads numbers has the shape of what is
+    told, and a head that of its task: where these differ they start anew.
 
     Raises:
         UserError: no weight fits.
@@ -35,6 +39,9 @@ def start_from(model: GitModel, folder: Path) -> None:
     # A head over likes has another place in a model that does nothing else.
     places = {name: (name, name.replace("head.likes.", "head."), name.replace("head.", "head.likes.")) for name in own}
     found = {name: next((stored[place] for place in of if place in stored), None) for name, of in places.items()}
+    words = {id(weight) for weight in vocabulary_weights(model.llm)}
+    longer = {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in words}
+    found |= {name: _with_new_rows(found[name], own[name]) for name in longer if found[name] is not None}
     fitting = {name: tensor for name, tensor in found.items() if tensor is not None and tensor.shape == own[name].shape}
     if not fitting:
         raise UserError(f"init_from: no weight of {folder} fits this model; accepted: an artifact of its shapes")
@@ -44,3 +51,8 @@ def start_from(model: GitModel, folder: Path) -> None:
     taken = sum(parameters[name].numel() for name in fitting if name in parameters)
     said = f"; anew, at least in part: {', '.join(new)}" if new else ""
     log.info("init_from: %s weights of %s%s", f"{taken:,}", folder, said)
+
+
+def _with_new_rows(stored: Tensor, own: Tensor) -> Tensor:
+    """Stored rows of tokens and, behind them, those that only the model has: of markers, where it now writes."""
+    return torch.cat([stored, own[len(stored) :].to(stored)]) if len(stored) < len(own) else stored

@@ -8,7 +8,6 @@ import polars as pl
 from omegaconf import DictConfig
 
 from behavesim.data.datamodule import TweetDataModule
-from behavesim.described_model import decoding
 from behavesim.metrics import text_baselines
 from behavesim.metrics.text import text_metrics
 from behavesim.processes.ranks import is_main
@@ -16,7 +15,7 @@ from behavesim.training.content_module import text_loss
 
 TEXTS = "texts.csv"
 # Of the tables that people read; a record has all metrics.
-COLUMNS = ("rouge_l", "cider", "bleu_4", "chrf", "distinct_texts", "length_ratio")
+COLUMNS = ("rouge_l", "cider", "bleu_4", "chrf", "distinct_texts", "copied_texts", "length_ratio")
 READ = ("id", "date", "username", "content")
 
 
@@ -32,18 +31,28 @@ def guesses(train: pl.DataFrame, asked: pl.DataFrame, seed: int) -> dict[str, li
 
 
 def scored(
-    posted: pl.DataFrame, written: Sequence[list[str]], beside: Mapping[str, list[str]], folder: Path
+    posted: pl.DataFrame,
+    written: Sequence[list[str]],
+    beside: Mapping[str, list[str]],
+    train: pl.DataFrame,
+    folder: Path,
 ) -> dict[str, dict[str, float]]:
     """Metrics of texts and guesses, by name; `TEXTS` in `folder` holds them all, a row for each tweet.
+
+    To those of `text_metrics` come `copied_texts`: the share that are a training tweet word for word.
 
     Args:
         posted: N tweets with the columns of `READ`.
         written: A alternatives of N texts, of which the first is scored; none where no model writes.
         beside: guesses, N texts each.
+        train: training tweets, with `content`.
         folder: of the run.
     """
     texts = {**({"model": written[0]} if written else {}), **beside}
-    found = {name: text_metrics(each, posted["content"].to_list()) for name, each in texts.items()}
+    found, known = {}, set(train["content"].str.strip_chars())
+    for name, each in texts.items():
+        copied = sum(text.strip() in known for text in each) / len(each)
+        found[name] = text_metrics(each, posted["content"].to_list()) | {"copied_texts": copied}
     if is_main():
         columns = {"written" if not place else f"written_{place + 1}": each for place, each in enumerate(written)}
         columns |= {name.replace(" ", "_"): each for name, each in beside.items()}
@@ -56,9 +65,8 @@ def scored(
 def scores(cfg: DictConfig, data: TweetDataModule, table: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Those of the test rows of a training, `table` as a `ContentModule` leaves it."""
     test = data.texts["test"][table["rows"]].frame(*READ)
-    past = data.views("test")[0].history
-    written = data.writer.texts_of(table["ids"], test, past, decoding(cfg, data.writer.tokenizer).nearest)
-    beside = guesses(data.texts["train"].frame(*READ), test, cfg.seed)
-    found = scored(test, written, beside, Path(cfg.paths.output))
+    written = [data.writer.read_texts(ids) for ids in table["ids"].swapaxes(0, 1)]
+    train = data.texts["train"].frame(*READ)
+    found = scored(test, written, guesses(train, test, cfg.seed), train, Path(cfg.paths.output))
     found["model"] |= text_loss(dict(table))
     return found

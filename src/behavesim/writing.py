@@ -25,11 +25,11 @@ def write(cfg: DictConfig, artifact: Artifact, rows: TweetRows, history: History
     how = decoding(artifact.config, encoder.tokenizer)
     if not len(rows):
         return [[] for _ in range(how.alternatives)]
-    module = ContentModule(artifact.model, no_optimizer, decoding=how)
+    module = ContentModule(artifact.model, no_optimizer, decoding=how, read=encoder.read_texts)
     batches = outcomes(cfg, artifact, encoder, rows, history, module)
     order = np.argsort(np.concatenate([batch["rows"] for batch in batches]))
     ids = np.concatenate([batch["ids"] for batch in batches])[order]
-    return encoder.texts_of(ids, rows.frame("username", "date"), history, how.nearest)
+    return [encoder.read_texts(each) for each in ids.swapaxes(0, 1)]
 
 
 def predicted_likes(
@@ -73,7 +73,7 @@ def evaluated(cfg: DictConfig, artifact: Artifact, rows: TweetRows, logger: Logg
         raise UserError(f"{cfg.data.path}: found no row with a text; accepted: at least one")
     written = write(cfg, artifact, rows, scoring.history_of(cfg, artifact, rows))
     posted = rows.frame(*text_results.READ)
-    beside = text_results.guesses(artifact.history.posts, posted, 0)
-    found = text_results.scored(posted, written, beside, Path(cfg.paths.output))
+    known = artifact.history.posts
+    found = text_results.scored(posted, written, text_results.guesses(known, posted, 0), known, Path(cfg.paths.output))
     text_record.record(cfg, logger, found, f"{Path(cfg.ckpt).name} on {Path(cfg.data.path).name}, {len(rows):,} rows")
     return found["model"]

@@ -9,15 +9,17 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from behavesim.artifact import load_artifact
 from behavesim.cli import compose
-from behavesim.data.agreement import by_agreement
 from behavesim.data.content_task import SEPARATOR
-from behavesim.data.encode import ALIKE
+from behavesim.data.encode import LOOKED_AT
 from behavesim.data.output import write_table
-from behavesim.data.tokenizer import marker_pieces
+from behavesim.data.tokenizer import load_tokenizer, marker_pieces
 from behavesim.errors import UserError
+from behavesim.export import export
+from behavesim.metrics.agreement import by_agreement
 from behavesim.models.llm import llm_config, random_llm
 from behavesim.train import train
 
@@ -79,23 +81,53 @@ def test_each_epoch_has_a_page_of_previews(kind, request):
     assert page.count("<article>") == 8 and "data:image/png;base64," in page and " of " in page
 
 
-def test_a_published_model_has_the_markers_as_tokens(here, published_tokenizer, tiny_checkpoint, sample_overrides):
+@pytest.fixture
+def published(here, published_tokenizer, tiny_checkpoint):
+    """Overrides of a published model, whose tokenizer knows no markers, in the folder `llm`."""
     tokenizer = published_tokenizer()
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     random_llm(llm_config({"model_type": "llama", "vocab_size": len(tokenizer), **shape})).save_pretrained("llm")
     tokenizer.save_pretrained("llm")
-    published = ["model=git_hf", "model.llm=llm", *tiny_checkpoint.vision, "model.weights_dtype=float32"]
-    settings = ["task=content", "task.text_tokens=24", "trainer.max_steps=2", "run_name=w", "logger=none"]
+    return ["model=git_hf", "model.llm=llm", *tiny_checkpoint.vision, "model.weights_dtype=float32", "logger=none"]
+
+
+def words_of(folder):
+    """Embeddings of an artifact's tokens, and the pieces of its markers."""
+    artifact = load_artifact(Path(folder))
+    return artifact.model.llm.get_input_embeddings().weight, marker_pieces(artifact.encoder.tokenizer)
+
+
+def test_a_published_model_has_the_markers_as_tokens(published, sample_overrides):
+    settings = ["task=content", "task.text_tokens=24", "trainer.max_steps=2", "run_name=w"]
     train(compose("train", [*published, *settings, *sample_overrides]))
-    artifact = load_artifact(Path("checkpoints/w"))
-    words, pieces = artifact.model.llm.get_input_embeddings().weight, marker_pieces(artifact.encoder.tokenizer)
-    assert len(words) == len(tokenizer) + 2 and len(pieces) == 2
+    words, pieces = words_of("checkpoints/w")
+    assert len(words) == load_tokenizer(Path("llm")).vocab_size + 2 and len(pieces) == 2
     for token, parts in pieces.items():  # of frozen weights, which the artifact leaves out
         assert torch.allclose(words[token], words[parts].mean(dim=0))
     assert not [name for name in load_file("checkpoints/w/model.safetensors") if "embed_tokens" in name]
-    likes = ["trainer.max_steps=1", "run_name=likes", "logger=none", "init_from=checkpoints/w"]
+    likes = ["trainer.max_steps=1", "run_name=likes", "init_from=checkpoints/w"]
     train(compose("train", [*published, *likes, *sample_overrides]))  # of the same tokenizer, whose ids need rows
-    assert len(load_artifact(Path("checkpoints/likes")).model.llm.get_input_embeddings().weight) == len(words)
+    assert len(words_of("checkpoints/likes")[0]) == len(words)
+    with pytest.raises(UserError, match=r"^format: found adapter, .*writes tweets with tokens of its own.*: merged$"):
+        export(compose("export", ["ckpt=checkpoints/w", "output=exported", "format=adapter"]))
+
+
+def test_words_that_were_trained_stay_where_tokens_come_to_them(published, sample_overrides):
+    whole = [*published, "model.lora.r=0", "model.train=[projector,llm,head]", "optim.lr=1e-2", *sample_overrides]
+    train(compose("train", [*whole, "trainer.max_steps=2", "run_name=likes"]))
+    trained, _ = words_of("checkpoints/likes")
+    still = ["task=content", "task.text_tokens=24", "trainer.max_steps=1", "optim.lr=1e-12", "run_name=w"]
+    train(compose("train", [*whole, *still, "init_from=checkpoints/likes"]))
+    words, pieces = words_of("checkpoints/w")
+    assert len(words) == len(trained) + 2 and torch.allclose(words[: len(trained)], trained, atol=1e-6)
+    # And a published model that has the markers keeps what it knows of them.
+    export(compose("export", ["ckpt=checkpoints/w", "output=known", "format=merged"]))
+    llm = AutoModelForCausalLM.from_pretrained("known")
+    with torch.no_grad():
+        llm.get_input_embeddings().weight[list(pieces)] = 0.5
+    llm.save_pretrained("known")
+    train(compose("train", [*whole, *still, "model.llm=known"]))
+    assert torch.allclose(words_of("checkpoints/w")[0][list(pieces)], torch.tensor(0.5), atol=1e-6)
 
 
 def test_a_model_that_only_predicts_likes_has_no_previews(trained):
@@ -143,11 +175,27 @@ def test_consensus_is_the_draw_that_is_nearest_to_the_account_s_earlier_tweets(c
     posts = load_artifact(content.artifact).history.posts.sort("date")
     times = tweets["date"].str.to_datetime(time_zone=posts["date"].dtype.time_zone)
     for number, name, time in zip(tweets["id"], tweets["username"], times, strict=True):
-        earlier = posts.filter(pl.col("username") == name, pl.col("date") < time)["content"].tail(ALIKE).to_list()
-        best = by_agreement(drawn.filter(pl.col("id") == number)["content"].to_list(), earlier)
+        earlier = posts.filter(pl.col("username") == name, pl.col("date") < time)["content"].tail(LOOKED_AT).to_list()
+        of_row = drawn.filter(pl.col("id") == number)["content"].to_list()
+        best = [of_row[place] for place in by_agreement(of_row, earlier)]
         assert chosen.filter(pl.col("id") == number)["content"].to_list() == best[:1]
         assert two.filter(pl.col("id") == number)["content"].to_list() == best[:2]
         assert every.filter(pl.col("id") == number)["content"].to_list() == best
+
+
+def test_copying_takes_from_the_account_s_earlier_tweets(content, predict, tweets):
+    given = (f"ckpt={content.artifact}", "task=content", "task.decode=sampled", "task.text_tokens=24")
+    free, copied = (predict(tweets, *given, f"task.copying={share}")["content"] for share in (0, 0.95))
+    posts = load_artifact(content.artifact).history.posts.sort("date")
+    shared = {"free": 0, "copied": 0}
+    for row, (name, date) in enumerate(tweets.select("username", "date").iter_rows()):
+        time = pl.lit(date).str.to_datetime(time_zone="UTC")
+        earlier = posts.filter(pl.col("username") == name, pl.col("date") < time)["content"].tail(LOOKED_AT).to_list()
+        known = {word for text in earlier for word in text.split()}
+        for kind, texts in (("free", free), ("copied", copied)):
+            words = texts[row].split()
+            shared[kind] += sum(word in known for word in words) / max(1, len(words))
+    assert shared["copied"] > 2 * shared["free"] and free.n_unique() > 1
 
 
 def test_a_joint_model_ranks_by_the_likes_that_it_expects(joint, predict, tweets):

@@ -32,7 +32,7 @@ def text_scores(
     written = []
     if artifact is not None:
         written = writing.write(cfg, artifact, parts["test"], scoring.history_of(cfg, artifact, parts["test"]))
-    found = text_results.scored(test, written, guesses(train, test, cfg.seed), Path(cfg.paths.output))
+    found = text_results.scored(test, written, guesses(train, test, cfg.seed), train, Path(cfg.paths.output))
     source = Path(cfg.data.path or cfg.data.sample.folder).name
     text_record.record(cfg, logger, found, f"{source}, {cfg.data.split}: test, {test.height:,} rows")
     return found

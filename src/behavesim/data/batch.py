@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from behavesim.data.earlier_texts import EarlierTexts
 from behavesim.data.encoded import EncodedTweets
 from behavesim.data.pictures.readers import PictureReader
 
@@ -31,6 +32,7 @@ class Batch:
     likes: Tensor  # [B] float32, nan where unlabelled
     pixel_values: Tensor | None  # [N, 3, S, S] uint8 or stored states [N, I, width]; only pictures that exist
     image_slot: Tensor | None  # [N] int64, place in the batch × frames + frame
+    earlier: Tensor | None = None  # [B, E, L] int64, see `EarlierTexts`; of rows to be written alone
 
     def inputs(self) -> dict[str, Tensor | None]:
         """Keyword arguments of `GitModel.hidden`, by the first view."""
@@ -52,13 +54,23 @@ class TweetDataset(Dataset):
         pad_id: fills texts on the right.
         frames: pictures read of one tweet, the first ones; 0 reads none.
         reader: loads a picture.
+        earlier: what the tweets' accounts posted before, where decoding looks at it.
     """
 
-    def __init__(self, encoded: EncodedTweets, *, pad_id: int, frames: int, reader: PictureReader) -> None:
+    def __init__(
+        self,
+        encoded: EncodedTweets,
+        *,
+        pad_id: int,
+        frames: int,
+        reader: PictureReader,
+        earlier: EarlierTexts | None = None,
+    ) -> None:
         self.encoded = encoded
         self.pad_id = pad_id
         self.frames = frames
         self.reader = reader
+        self.earlier = earlier
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -85,6 +97,7 @@ class TweetDataset(Dataset):
             likes=torch.from_numpy(self.encoded.likes[rows].astype(np.float32)),
             pixel_values=pixel_values,
             image_slot=image_slot,
+            earlier=self.earlier and self.earlier.rows(rows),
         )
 
     def _pictures(self, rows: list[int]) -> tuple[Tensor | None, Tensor | None]:

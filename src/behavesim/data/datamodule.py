@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning
 import numpy as np
 
+from behavesim.data.earlier_texts import EarlierTexts
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets, encoded_once
 from behavesim.data.encoder_fit import EncoderSettings, fit_encoder, writer_of
@@ -69,6 +70,7 @@ class TweetDataModule(lightning.LightningDataModule):
         parts = {part: rows[positions] for part, positions in self.split.rows.items()}
         parts = with_pictures(parts, reader) if only_pictures else parts
         self.parts = parts if encoding.asks_likes else with_text(parts)
+        self._earlier: dict[str, EarlierTexts | None] = {}  # by part
 
     @cached_property
     def encoder(self) -> TweetEncoder:
@@ -212,18 +214,26 @@ class TweetDataModule(lightning.LightningDataModule):
         return self._held_out(self._encoded_once(f"validation_{mode}", chunks))
 
     def test_dataloader(self) -> TweetLoader:
-        """Test rows, by length."""
-        return self._held_out(self.encoded["test"])
+        """Test rows, by length; those that are to be written with what decoding looks at."""
+        return self.requests("test") if self.encoder.writes else self._held_out(self.encoded["test"])
 
     def requests(self, part: str) -> TweetLoader:
-        """Validation or test rows as requests to write, of a model that writes."""
-        return self._held_out(self.encoded[part])
+        """Validation or test rows as requests to write, with what decoding looks at, of a model that writes."""
+        if part not in self._earlier:
+            asked, past = self.texts[part].frame("username", "date"), self.views(part)[0].history
+            self._earlier[part] = self.writer.earlier_texts(asked, past)
+        return self._held_out(self.written[part], earlier=self._earlier[part])
 
-    def _held_out(self, encoded: EncodedTweets) -> TweetLoader:
+    @property
+    def written(self) -> dict[str, EncodedTweets]:
+        """Requests of the held-out parts, with the texts that were posted."""
+        return self.encoded
+
+    def _held_out(self, encoded: EncodedTweets, earlier: EarlierTexts | None = None) -> TweetLoader:
         rows = self.settings.rows_per_batch
         settings = replace(
             self.settings,
             tokens_per_batch=self.settings.tokens_per_batch * EVALUATION_FACTOR,
             rows_per_batch=rows and rows * EVALUATION_FACTOR,
         )
-        return tweet_loader(encoded, self.encoder, self.reader, settings, **self._place())
+        return tweet_loader(encoded, self.encoder, self.reader, settings, **self._place(), earlier=earlier)

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
-from behavesim.data.agreement import by_agreement
 from behavesim.data.content_task import LEVELS, ContentTask, levels
+from behavesim.data.earlier_texts import EarlierTexts
 from behavesim.data.encoded import EncodedTweets, offsets_of
 from behavesim.data.features import Features
 from behavesim.data.gp.process import GaussianProcess
@@ -21,7 +21,7 @@ from behavesim.data.tokenizer import decoded, markers
 from behavesim.data.tweets import tweets
 from behavesim.data.view import STATISTICS, TOKEN_NAMES, TrainingView, View, latest_posts
 
-ALIKE = 16  # earlier tweets that a written one is likened to
+LOOKED_AT = 16  # earlier texts
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class TweetEncoder:
         examples: earlier posts of the account whose texts stand before a request to write.
         conditioned: whether such a request says which level of likes is aimed at.
         level: the one that is, whatever likes a row has; None: that of its likes, or the highest where it has none.
+        looks_back: whether decoding looks at the account's `LOOKED_AT` latest earlier texts.
     """
 
     tokenizer: PreTrainedTokenizerBase | None
@@ -57,6 +58,7 @@ class TweetEncoder:
     examples: int = 0
     conditioned: bool = False
     level: str | None = None
+    looks_back: bool = False
 
     @property
     def writes(self) -> bool:
@@ -194,21 +196,9 @@ class TweetEncoder:
         texts = decoded(self.tokenizer, [[number for number in row if number not in special] for row in ids])
         return [self.task.parse(text) for text in texts]
 
-    def texts_of(self, ids: np.ndarray, frame: pl.DataFrame, past: History, nearest: int | None) -> list[list[str]]:
-        """Written tweets of N rows: ids [N, A, T], each text up to its end → lists of N texts, all A or `nearest`.
-
-        The nearest come first: to the account's `ALIKE` latest earlier tweets of which the text is known, or to one
-        another where there are none.
-        """
-        texts = [self.read_texts(ids[:, place]) for place in range(ids.shape[1])]
-        if nearest is None:
-            return texts
-        known = past.posts["content"].to_list()
-        chosen = []
-        for row, places in enumerate(past.earlier(frame, ALIKE).recent):
-            earlier = [known[place] for place in places if place >= 0 and known[place]]
-            chosen.append(by_agreement([text[row] for text in texts], earlier)[:nearest])
-        return [list(each) for each in zip(*chosen, strict=True)]
+    def earlier_texts(self, frame: pl.DataFrame, past: History) -> EarlierTexts | None:
+        """What the accounts of N tweets posted before; None where decoding does not look at it."""
+        return EarlierTexts.of(frame, past, LOOKED_AT, self.tokenizer) if self.looks_back else None
 
     def _token_rows(
         self, frame: pl.DataFrame, likes: np.ndarray, past: History, *, answered: bool

@@ -38,6 +38,7 @@ class WriterSettings:
     examples: int = 0  # earlier tweets of the account that stand before it
     conditioned: bool = False  # whether it says which level of likes is aimed at
     level: str | None = None  # see `TweetEncoder`
+    looks_back: bool = False  # likewise
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def writer_beside(encoder: TweetEncoder, settings: WriterSettings) -> TweetEncod
         answer_tokens=settings.text_tokens,
         conditioned=settings.conditioned,
         level=settings.level,
+        looks_back=settings.looks_back,
     )
 
 

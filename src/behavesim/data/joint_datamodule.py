@@ -41,7 +41,7 @@ class JointDataModule(TweetDataModule):
 
     @cached_property
     def written(self) -> dict[str, EncodedTweets]:
-        """Requests of the held-out parts, with the texts that were posted."""
+        """See `TweetDataModule`."""
         parts = ("validation", "test")
         return {part: self._encoded_once(f"{part}_written", self._chunks(self.writer, part)) for part in parts}
 
@@ -65,7 +65,3 @@ class JointDataModule(TweetDataModule):
     def test_dataloader(self) -> list[TweetLoader]:
         """Test rows as questions, then as requests."""
         return [super().test_dataloader(), self.requests("test")]
-
-    def requests(self, part: str) -> TweetLoader:
-        """See `TweetDataModule`."""
-        return self._held_out(self.written[part])

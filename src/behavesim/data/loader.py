@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from behavesim.data.batch import Batch, TweetDataset
 from behavesim.data.batching import Batches, PlannedSampler, plan_batches
+from behavesim.data.earlier_texts import EarlierTexts
 from behavesim.data.encode import TweetEncoder
 from behavesim.data.encoded import EncodedTweets
 from behavesim.data.pictures.readers import PictureReader
@@ -112,6 +113,7 @@ def tweet_loader(
     world_size: int = 1,
     rank: int = 0,
     chosen: Callable[[int], np.ndarray] | None = None,
+    earlier: EarlierTexts | None = None,
 ) -> TweetLoader:
     """Batches of encoded tweets: of an epoch each row once, or those that are `chosen` for it; see `plan_batches`."""
     lengths = settings.positions(encoded)
@@ -131,7 +133,7 @@ def tweet_loader(
         return batches if rows is None else replace(batches, order=rows[batches.order])
 
     return TweetLoader(
-        TweetDataset(encoded, pad_id=encoder.pad_id, frames=settings.frames, reader=reader),
+        TweetDataset(encoded, pad_id=encoder.pad_id, frames=settings.frames, reader=reader, earlier=earlier),
         plan,
         num_workers=settings.num_workers,
         seed=seed,

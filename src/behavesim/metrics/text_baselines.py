@@ -1,12 +1,9 @@
 """What a tweet might say by guesses that need no model: training tweets, as they are."""
 
-from collections import Counter
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 
-from behavesim.metrics.text import tokens
+from behavesim.metrics.agreement import by_agreement
 
 LATEST = 32  # tweets of an account among which the most typical is looked for
 PIECE = 1024  # tweets that are compared with all training tweets at a time
@@ -50,20 +47,15 @@ def random_of_account(train: pl.DataFrame, asked: pl.DataFrame, seed: int) -> li
 def most_typical(train: pl.DataFrame, asked: pl.DataFrame) -> list[str]:
     """Of the account's latest training tweets the one that is nearest to the others; of accounts without any, of all.
 
-    Near is the F-score of common words, as in ROUGE-1. Both frames have `username`, and `train` has `date` and
+    Near as in `by_agreement`. Both frames have `username`, and `train` has `date` and
     `content`; N texts.
     """
     train = train.sort("date", maintain_order=True)
     latest = train.group_by("username").agg(pl.col("content").tail(LATEST))
-    typical = {name: _medoid(texts) for name, texts in latest.iter_rows()}
-    anybody = _medoid(train["content"].tail(LATEST).to_list())
+    typical = {name: texts[by_agreement(texts, [])[0]] for name, texts in latest.iter_rows()}
+    everybody = train["content"].tail(LATEST).to_list()
+    anybody = everybody[by_agreement(everybody, [])[0]]
     return [typical.get(name, anybody) for name in asked["username"]]
-
-
-def _medoid(texts: Sequence[str]) -> str:
-    bags = [Counter(tokens(text)) for text in texts]
-    scores = [sum(2 * (one & other).total() / max(1, one.total() + other.total()) for other in bags) for one in bags]
-    return texts[int(np.argmax(scores))]
 
 
 def nearest_by_metadata(train: pl.DataFrame, asked: pl.DataFrame) -> list[str]:

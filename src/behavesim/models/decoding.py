@@ -14,6 +14,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from behavesim.models.copying import Copying
 from behavesim.models.generation import Sampler, generate, generate_beams, row_keys
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ class Decoding:
 
     Args:
         how: `greedy` takes the likeliest token, `beam` the likeliest of the texts that are followed, `sampled` draws,
-            and `consensus` draws several for each that is wanted, see `TweetEncoder.texts_of`.
+            and `consensus` draws several and keeps those that are nearest to the account's earlier texts.
         alternatives: texts that are wanted of each row; beams give the best ones, greedy decoding has but one.
         draws: how many texts of a row consensus chooses among.
         beams: how many texts of a row are followed at a time.
         length_penalty: see `Beams`.
         temperature: of draws; below 1 the likely becomes likelier.
         top_p: share of the distribution that draws come from, the likeliest tokens first (Holtzman et al. 2020).
+        copying: share of each token's probability that is what followed in the account's earlier texts, see `Copying`.
         repetition_penalty: by which what a text holds already becomes less likely (Keskar et al. 2019); 1: not at all.
         max_new_tokens: longest text.
         seed: of draws; a row's draws depend on it and on the row's prompt alone.
@@ -47,6 +49,7 @@ class Decoding:
     length_penalty: float = 1.0
     temperature: float = 1.0
     top_p: float = 1.0
+    copying: float = 0.0
     repetition_penalty: float = 1.0
     max_new_tokens: int = 64
     seed: int = 0
@@ -59,9 +62,9 @@ class Decoding:
         return self.how in ("sampled", "consensus")
 
     @property
-    def nearest(self) -> int | None:
-        """How many of the written texts are chosen by nearness; None: all stay as they are."""
-        return self.alternatives if self.how == "consensus" else None
+    def looks_back(self) -> bool:
+        """Whether anything hangs on the account's earlier texts."""
+        return self.how == "consensus" or self.copying > 0
 
     @property
     def written(self) -> int:
@@ -80,38 +83,60 @@ class Decoding:
         return found
 
     def score(self, logits: Tensor, ids: Tensor) -> Tensor:
-        """Logits [R, V] to go by, of the model's own and the ids [R, t] of the texts so far."""
+        """Logits [R, V] to go by, of those of what is likely after texts [R, t]."""
         logits = logits.clone()
         logits[:, list(self.never if ids.shape[1] else (*self.never, *self.not_first))] = float("-inf")
         return self._processors(ids, logits)
 
 
-def write(model: "GitModel", inputs: Mapping[str, Tensor | None], decoding: Decoding) -> Tensor:
-    """Texts behind the prompts of `inputs`, see `GitModel.hidden`: ids [B, A, at most `max_new_tokens`]."""
+def write(
+    model: "GitModel", inputs: Mapping[str, Tensor | None], decoding: Decoding, earlier: Tensor | None = None
+) -> Tensor:
+    """Texts behind the prompts of `inputs`, see `GitModel.hidden`: ids [B, A, at most `max_new_tokens`].
+
+    `earlier` are ids [B, E, L] of the account's earlier texts, see `Copying`, which copies nothing without them.
+    """
     rows, ends = len(inputs["input_ids"]), model.ends(decoding.max_new_tokens)
     prompt = model.prompt(**inputs)
+    copying = Copying(earlier, decoding.copying) if decoding.copying and earlier is not None else None
+    score = _Score(decoding, copying)
     if decoding.how == "beam":
         width, penalty = max(decoding.beams, decoding.alternatives), decoding.length_penalty
-        ids = generate_beams(model.llm, prompt, ends, width=width, score=decoding.score, length_penalty=penalty)
+        ids = generate_beams(model.llm, prompt, ends, width=width, score=score, length_penalty=penalty)
         return ids.view(rows, width, -1)[:, : decoding.alternatives]
-    choose = _Chooser(decoding, None)
+    sampler = None
     if decoding.drawn:
         keys = row_keys(inputs["input_ids"], inputs["attention_mask"])
-        choose = _Chooser(decoding, Sampler(decoding.written, decoding.max_new_tokens, decoding.seed, keys))
+        sampler = Sampler(decoding.written, decoding.max_new_tokens, decoding.seed, keys)
+    choose = _Chooser(score, sampler, decoding.written)
     return generate(model.llm, prompt, ends, choose=choose, samples=decoding.written).view(rows, decoding.written, -1)
+
+
+@dataclass(frozen=True)
+class _Score:
+    """Logits [R, V] to go by, of the model's own, the ids [R, t] of the texts so far and their rows [R]."""
+
+    decoding: Decoding
+    copying: Copying | None
+
+    def __call__(self, logits: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
+        likely = logits if self.copying is None else self.copying.mixed(logits, ids, rows)
+        return self.decoding.score(likely, ids)
 
 
 class _Chooser:
     """Chooses tokens by what a text holds already.
 
     Args:
-        decoding: scores them.
+        score: what to go by.
         sampler: draws; None takes the best.
+        samples: texts of each row.
     """
 
-    def __init__(self, decoding: Decoding, sampler: Sampler | None) -> None:
-        self.decoding = decoding
+    def __init__(self, score: _Score, sampler: Sampler | None, samples: int) -> None:
+        self.score = score
         self.sampler = sampler
+        self.samples = samples
         self.places = torch.zeros(0, dtype=torch.int64)
         self.ids = torch.zeros(0, 0, dtype=torch.int64)
 
@@ -120,7 +145,7 @@ class _Chooser:
             self.places, self.ids = places, torch.zeros(len(logits), 0, dtype=torch.int64, device=logits.device)
         # Texts that have ended may be gone.
         self.places, self.ids = places, self.ids[torch.searchsorted(self.places, places)]
-        scores = self.decoding.score(logits, self.ids)
+        scores = self.score(logits, self.ids, places // self.samples)
         chosen = scores.argmax(dim=-1) if self.sampler is None else self.sampler(scores, step, places)
         self.ids = torch.cat([self.ids, chosen[:, None]], dim=1)
         return chosen

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from behavesim.models.beams import Beams, Score, beam_search
+from behavesim.models.beams import Beams, beam_search
 from behavesim.models.continuation import Continuation
 from behavesim.models.sequence import Packed
 
@@ -18,6 +18,7 @@ MULTIPLIER, INCREMENT = 6364136223846793005, 1442695040888963407
 CACHE_BYTES = 2 << 30  # of keys and values at once: 32 samples of a long batch would fill any accelerator
 # Next-token logits [R, V], the step, places of these among all texts [R], row × samples + sample → ids [R].
 Choose = Callable[[Tensor, int, Tensor], Tensor]
+Score = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits [R, V], texts so far [R, t], their rows [R] → [R, V]
 
 
 def alone(number: int) -> int:
@@ -122,8 +123,9 @@ def generate_beams(
 
     def search(rows: Continuation, places: Tensor) -> Tensor:
         found = torch.tensor(list(ends.ids), device=places.device, dtype=torch.int64)
-        beams = Beams(len(places), width, found, ends.pad_id, length_penalty)
-        return beam_search(rows, beams, max_new_tokens=ends.max_new_tokens, score=score, most=ends.most)
+        beams, of = Beams(len(places), width, found, ends.pad_id, length_penalty), places.repeat_interleave(width)
+        steps = {"max_new_tokens": ends.max_new_tokens, "most": ends.most}
+        return beam_search(rows, beams, score=lambda logits, ids: score(logits, ids, of), **steps)
 
     return _in_pieces(llm, prompt, ends, width, search)
 

@@ -41,7 +41,8 @@ class GitModel(nn.Module):
         history: earlier posts [B, K, T] → prefix tokens [B, K, D], or None.
         frames: how many pictures of one tweet are seen.
         embed_frames: whether each place among them has a learned embedding; None: where there are several.
-        token_dropout: share of text tokens whose embedding is zeroed in training, but for what is being written.
+        token_dropout: share of text tokens whose embedding is zeroed in training, but for those that the head has
+            `legible`.
         eos_ids: tokens that end a generated text.
         pad_id: what follows them.
     """
@@ -233,9 +234,9 @@ class GitModel(nn.Module):
         """The new ids alone, [B × samples, at most max_new_tokens]: inputs as in `hidden`, see `generation.py`."""
         return generate(self.llm, self.prompt(**inputs), self.ends(max_new_tokens), choose=choose, samples=samples)
 
-    def write(self, decoding: Decoding, **inputs: Tensor | None) -> Tensor:
+    def write(self, decoding: Decoding, earlier: Tensor | None = None, **inputs: Tensor | None) -> Tensor:
         """Texts, ids [B, A, at most `max_new_tokens`]: inputs as in `hidden`, see `decoding.py`."""
-        return write(self, inputs, decoding)
+        return write(self, inputs, decoding, earlier)
 
     def prompt(self, **inputs: Tensor | None) -> Packed:
         """Prefix and text of each row, ready to be continued: inputs as in `hidden`."""

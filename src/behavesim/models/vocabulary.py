@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 
@@ -17,8 +18,13 @@ def grow_vocabulary(llm: PreTrainedModel, pieces: Mapping[int, Sequence[int]]) -
         return
     if max(pieces) >= llm.get_input_embeddings().num_embeddings:
         llm.resize_token_embeddings(max(pieces) + 1, mean_resizing=False)
-    for layer in (llm.get_input_embeddings(), llm.get_output_embeddings()):
-        for weight in (getattr(layer, "weight", None), getattr(layer, "bias", None)):
-            if weight is not None:
-                for token, parts in pieces.items():
-                    weight[token] = weight[list(parts)].mean(dim=0)
+    for weight in vocabulary_weights(llm):
+        for token, parts in pieces.items():
+            weight[token] = weight[list(parts)].mean(dim=0)
+
+
+def vocabulary_weights(llm: PreTrainedModel) -> list[Tensor]:
+    """Weights with a row for each token."""
+    layers = (llm.get_input_embeddings(), llm.get_output_embeddings())
+    found = (getattr(layer, name, None) for layer in layers for name in ("weight", "bias"))
+    return [weight for weight in found if weight is not None]

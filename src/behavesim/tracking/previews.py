@@ -47,10 +47,7 @@ class Previews(lightning.Callback):
         if not trainer.is_global_zero:
             return
         frames = module.model.frames if data.reader.states is None else 0
-        asked = data.texts["validation"][batch.rows.numpy()].frame("username", "date")
-        past = data.views("validation")[0].history
-        written = data.writer.texts_of(ids, asked, past, writing.decoding.nearest)
-        rows = previews(batch, written[0], data.writer, frames)
+        rows = previews(batch, data.writer.read_texts(ids[:, 0]), data.writer, frames)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch={trainer.current_epoch}.html"
         content = page("behavesim.tracking", TEMPLATE, title=f"epoch {trainer.current_epoch}", rows=rows)

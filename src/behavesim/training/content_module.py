@@ -1,19 +1,24 @@
 """Content: the module of models that write tweets, and what their texts cost in validation and test."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from behavesim.data.batch import Batch
+from behavesim.metrics.agreement import by_agreement
 from behavesim.models.decoding import Decoding
 from behavesim.models.git import GitModel
 from behavesim.models.text_head import answer_mask
 from behavesim.training import together
 from behavesim.training.module import TweetModule, targets_of
 from behavesim.training.optim import OptimizerFactory
+
+Read = Callable[[Sequence[Sequence[int]]], list[str]]  # texts of sequences of ids, each up to its end
 
 
 @dataclass
@@ -43,13 +48,29 @@ def text_loss(table: dict[str, np.ndarray]) -> dict[str, float]:
 class ContentModule(TweetModule):
     """Trains a `GitModel` to write tweets.
 
+    Args:
+        model: writes.
+        optimizer: of training.
+        decoding: how.
+        read: what a text's ids say, for decoding that compares texts.
+        settings: of `TweetModule`.
+
     After `trainer.test`, `test_texts` holds `rows` and the written `ids` [N, A, T]. Validation only asks what the
     posted texts cost.
     """
 
-    def __init__(self, model: GitModel, optimizer: OptimizerFactory, *, decoding: Decoding, **settings: Any) -> None:
+    def __init__(
+        self,
+        model: GitModel,
+        optimizer: OptimizerFactory,
+        *,
+        decoding: Decoding,
+        read: Read,
+        **settings: Any,
+    ) -> None:
         super().__init__(model, optimizer, **settings)
         self.decoding = decoding
+        self.read = read
         self.test_texts: dict[str, np.ndarray] = {}
         self._written = Written()
 
@@ -62,8 +83,20 @@ class ContentModule(TweetModule):
     def texts(self, batch: Batch) -> Tensor:
         """What the model writes, whatever answer a row holds: ids [B, A, `max_new_tokens`]."""
         answer = answer_mask(batch.attention_mask, batch.answer_length)
-        ids = self.model.write(self.decoding, **batch.inputs() | {"attention_mask": batch.attention_mask * ~answer})
+        asked = batch.inputs() | {"attention_mask": batch.attention_mask * ~answer}
+        ids = self.model.write(self.decoding, batch.earlier, **asked)
+        if self.decoding.how == "consensus":
+            ids = self._nearest(ids, batch.earlier)
         return F.pad(ids, (0, self.decoding.max_new_tokens - ids.shape[2]), value=self.model.pad_id)
+
+    def _nearest(self, ids: Tensor, earlier: Tensor | None) -> Tensor:
+        """Of the texts of each row those that have most in common with earlier ones: [B, A, T]."""
+        chosen = []
+        for row, texts in enumerate(ids.tolist()):
+            known = [text[text >= 0].tolist() for text in earlier[row]] if earlier is not None else []
+            order = by_agreement(self.read(texts), self.read([text for text in known if text]))
+            chosen.append(ids[row, order[: self.decoding.alternatives]])
+        return torch.stack(chosen)
 
     @property
     def writing(self) -> "ContentModule":

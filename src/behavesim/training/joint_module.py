@@ -7,7 +7,7 @@ import numpy as np
 from behavesim.data.batch import Batch
 from behavesim.models.decoding import Decoding
 from behavesim.models.git import GitModel
-from behavesim.training.content_module import ContentModule, text_loss
+from behavesim.training.content_module import ContentModule, Read, text_loss
 from behavesim.training.likes_module import LikesModule
 from behavesim.training.optim import OptimizerFactory
 
@@ -20,11 +20,13 @@ class JointModule(LikesModule):
     `test_table` and `validation_table` are of likes; `test_texts` is that of a `ContentModule`.
     """
 
-    def __init__(self, model: GitModel, optimizer: OptimizerFactory, *, decoding: Decoding, **settings: Any) -> None:
+    def __init__(
+        self, model: GitModel, optimizer: OptimizerFactory, *, decoding: Decoding, read: Read, **settings: Any
+    ) -> None:
         super().__init__(model, optimizer, **settings)
         self.test_texts: dict[str, np.ndarray] = {}
         # Its steps are taken for this module, and it has no weights of its own: not a child that is saved twice.
-        self._writing = (ContentModule(model, optimizer, decoding=decoding),)
+        self._writing = (ContentModule(model, optimizer, decoding=decoding, read=read),)
 
     @property
     def writing(self) -> ContentModule:
