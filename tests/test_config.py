@@ -103,11 +103,11 @@ def test_every_folder_of_choices_is_reachable():
 
 
 def test_what_suits_model_and_task_together_is_taken_unless_it_is_given(given_paths):
-    tuned = OmegaConf.load(CONF / "tuned/git_tiny_content.yaml")
+    tuned, texts = (OmegaConf.load(CONF / "tuned" / name) for name in ("git_tiny_content.yaml", "common/texts.yaml"))
     for name in ("train", "benchmark"):
         cfg = compose(name, [*given_paths[name], "task=content", "task.draws=3"])
         assert cfg.optim.lr == tuned.optim.lr and cfg.model.rows_per_batch == tuned.model.rows_per_batch
-        assert (cfg.task.decode, cfg.task.draws) == (tuned.task.decode, 3)
+        assert (cfg.task.decode, cfg.task.draws) == (texts.decode, 3)
         assert compose(name, given_paths[name]).optim.lr != tuned.optim.lr
 
 

@@ -9,10 +9,10 @@ from study import beyond, cell, header, read, row
 
 SEEDS = range(3)
 DECODES = {
-    "consensus": "**model, consensus**",
-    "sampled": "model, sampled at the same temperature",
-    "beam": "model, beams",
-    "greedy": "model, greedy",
+    "consensus": "**model, the default: copying and consensus**",
+    "uncopied": "without copying",
+    "sampled": "without consensus: one draw",
+    "greedy": "greedy",
 }
 GUESSES = {
     "most_typical": "the account's most typical training tweet",
@@ -21,7 +21,7 @@ GUESSES = {
     "random_tweet": "a random tweet of the account",
 }
 TEXTS = {"rouge_1": 3, "rouge_2": 3, "rouge_l": 3, "cider": 3, "bleu_4": 3, "chrf": 3, "distinct_texts": 2}
-TEXTS |= {"length_ratio": 2}  # with their digits
+TEXTS |= {"copied_texts": 2, "length_ratio": 2}  # with their digits
 LIKES = {"rmsle": 4, "rmse": 0, "mae": 0, "spearman": 4}
 RESULTS = Path(__file__).parent / "results"
 
