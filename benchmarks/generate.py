@@ -52,21 +52,30 @@ def one_by_one(model: GitModel, batch: Batch, how: Decoding) -> list[int]:
     return new
 
 
-def trained(steps: int) -> tuple[GitModel, TweetDataModule, Decoding]:
-    """A model that writes, its rows and how it decodes."""
-    settings = ["task=content", "task.decode=greedy", f"trainer.max_steps={steps}", "logger=none", "run_name=generate"]
+def trained(steps: int) -> tuple[ContentModule, TweetDataModule]:
+    """What writes, and its rows."""
+    settings = [
+        "task=content",
+        "task.decode=greedy",
+        "task.copying=0",
+        f"trainer.max_steps={steps}",
+        "logger=none",
+        "run_name=generate",
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         train(compose("train", [*settings, "callbacks.progress=null", "+trainer.enable_progress_bar=false"]))
     artifact = load_artifact(Path("checkpoints/generate"))
-    return artifact.model, datamodule(compose("train", settings)), decoding(artifact.config, artifact.writer.tokenizer)
+    how = decoding(artifact.config, artifact.writer.tokenizer)
+    module = ContentModule(artifact.model, None, decoding=how, read=artifact.writer.read_texts)
+    return module, datamodule(compose("train", settings))
 
 
 def measure(rows: int, steps: int) -> list[tuple[str, float, int, list[list[int]]]]:
     """For each way its name, seconds, tokens written and texts."""
-    model, data, how = trained(steps)
+    module, data = trained(steps)
+    model, how = module.model, module.decoding
     dataset = data.requests("test").dataset
     places = list(range(min(rows, len(dataset))))
-    module = ContentModule(model, None, decoding=how)
     started = time.perf_counter()
     with torch.no_grad():
         together = [ended(text, model) for text in module.texts(dataset.__getitems__(places))[:, 0].tolist()]

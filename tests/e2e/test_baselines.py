@@ -169,6 +169,8 @@ def test_decoding_of_the_model_is_asked_here_too(baselines, train_tiny, here):
     with pytest.raises(UserError, match=r"^task: found behaviour; accepted: content"):
         baselines(ckpt, "task=behaviour")
     baselines(ckpt, "task=content", "task.decode=consensus", "task.draws=3", "task.alternatives=2")
+    with pytest.raises(UserError, match=r"^task.decode: found greedy without ckpt=; accepted: null, no model is asked"):
+        baselines("task=content", "task.decode=greedy")
     assert {"written", "written_2"} < set(pl.read_csv(here / "outputs" / "a" / "texts.csv").columns)
 
 

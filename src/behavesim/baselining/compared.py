@@ -15,11 +15,14 @@ def artifact_of(cfg: DictConfig, test: TweetRows) -> Artifact | None:
     """The artifact at `cfg.ckpt`; None where none is given.
 
     Raises:
-        UserError: it is none, or test rows are among those that it was trained with.
+        UserError: it is none, or test rows are among those that it was trained with; or there is none to be asked.
     """
+    told = answering(cfg)
     if cfg.ckpt is None:
+        if given := sorted(told.keys() - {"name"}):
+            raise UserError(f"task.{given[0]}: found {told[given[0]]} without ckpt=; accepted: null, no model is asked")
         return None
-    artifact = load_artifact(Path(cfg.ckpt), answering(cfg))
+    artifact = load_artifact(Path(cfg.ckpt), told)
     hashes = test.identities()
     seen = sum(int(np.isin(hashes, known).sum()) for known in artifact.seen.values())
     if seen:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from behavesim.data.batch import Batch
 from behavesim.data.encode import TweetEncoder
+from behavesim.data.tokenizer import decoded
 from behavesim.models.text_head import answer_mask
 from behavesim.pages import page, png_address
 
@@ -74,11 +75,13 @@ def previews(batch: Batch, written: Sequence[str], encoder: TweetEncoder, frames
     answers = answer_mask(batch.attention_mask, batch.answer_length)
     requests = batch.attention_mask.bool() & ~answers
     pictures = _first_pictures(batch, frames) if frames else {}
-    rows: list[dict[str, str | None]] = []
-    for place, (ids, request, answer) in enumerate(zip(batch.input_ids, requests, answers, strict=True)):
-        [posted], asked = encoder.read_texts([ids[answer].tolist()]), encoder.tokenizer.decode(ids[request])
-        rows.append({"request": asked, "picture": pictures.get(place), "posted": posted, "written": written[place]})
-    return rows
+    asked = [ids[request].tolist() for ids, request in zip(batch.input_ids, requests, strict=True)]
+    posted = [ids[answer].tolist() for ids, answer in zip(batch.input_ids, answers, strict=True)]
+    told = zip(decoded(encoder.tokenizer, asked), encoder.read_texts(posted), written, strict=True)
+    return [
+        {"request": request, "picture": pictures.get(place), "posted": text, "written": draft}
+        for place, (request, text, draft) in enumerate(told)
+    ]
 
 
 def _first_pictures(batch: Batch, frames: int) -> dict[int, str]:
