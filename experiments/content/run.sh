@@ -6,7 +6,11 @@ export table=$1
 
 # content SEED: the last fifth in time is written, decoded in each way, beside guesses.
 content() {
-  local name=content_$1
+  local name=content_$1 how missing=
+  for how in consensus uncopied sampled greedy; do
+    if [ ! -e "$here/results/${name}_$how.json" ]; then missing=$how; fi
+  done
+  if [ -z "$missing" ]; then return; fi
   local common=("data=tweets" "data.path=$table" data.split=unseen_time "seed=$1" task=content logger=none)
   if [ ! -e "checkpoints/$name" ]; then # its texts are decoded below
     python -m behavesim.train "${common[@]}" "run_name=$name" callbacks.progress=null callbacks.previews.count=0 \

@@ -41,6 +41,8 @@ def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any], asked:
     if told["decode"] == "greedy" and told["alternatives"] > 1:
         found = f"{told['alternatives']} with task.decode=greedy"
         raise UserError(f"task.alternatives: found {found}; accepted: 1, or task.decode=beam, sampled or consensus")
+    if told["decode"] == "consensus" and told["draws"] == 1:
+        raise UserError("task.draws: found 1 with task.decode=consensus; accepted: at least 2, or task.decode=sampled")
     return told if task["name"] == "content" else task | {"content": told}
 
 

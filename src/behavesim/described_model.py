@@ -51,11 +51,11 @@ def data_facts(config: Mapping[str, Any], encoder: TweetEncoder, bins: LikesBins
         answering=None if task["name"] == "content" else _answering(task, encoder, bins),
         image_states=states and tuple(states),
         task=task["name"],
-        markers=_new_markers(config["model"], encoder.tokenizer),
+        markers=new_markers(config["model"], encoder.tokenizer),
     )
 
 
-def _new_markers(node: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase | None) -> dict[int, list[int]]:
+def new_markers(node: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase | None) -> dict[int, list[int]]:
     """The markers, see `marker_pieces`, but for those that are tokens of the published language model already."""
     pieces = marker_pieces(tokenizer) if tokenizer is not None else {}
     if not pieces or not node.get("pretrained", False):

@@ -28,9 +28,9 @@ from behavesim.artifact import (
     replaced_folder,
 )
 from behavesim.data.tokenizer import MARKERS
-from behavesim.described_model import writing
+from behavesim.described_model import new_markers
 from behavesim.errors import UserError
-from behavesim.fitted_files import FITTED
+from behavesim.fitted_files import FITTED, read_fitted
 from behavesim.models.trainable import part_of
 
 DESCRIPTION = "behavesim.yaml"
@@ -80,9 +80,10 @@ def check_format(stored: Stored, name: str) -> None:
     """
     if name == "adapter" and not stored.part("lora"):
         raise UserError(f"format: found adapter, and {stored.folder} was trained without LoRA; accepted: merged")
-    if name == "adapter" and stored.base is not None and writing(stored.config) is not None:
+    tokenizer = read_fitted(stored.folder).tokenizer
+    if name == "adapter" and stored.base is not None and new_markers(stored.model, tokenizer):
         raise UserError(
-            f"format: found adapter, and {stored.folder} writes tweets with tokens of its own ({', '.join(MARKERS)}), "
+            f"format: found adapter, and {stored.folder} has tokens that {stored.base} has not ({', '.join(MARKERS)}), "
             "which an adapter does not hold; accepted: merged"
         )
     if name == "merged" and stored.model.get("quantization", "none") != "none":

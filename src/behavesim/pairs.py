@@ -113,6 +113,8 @@ def _impossible_texts(values: Mapping[str, Any]) -> Iterator[str]:
     if at("decode") == "greedy" and isinstance(count, int) and count > 1:
         found = f"{count} with {place}.decode=greedy"
         yield f"{place}.alternatives: found {found}; accepted: 1, or decode=beam, sampled or consensus"
+    if at("decode") == "consensus" and at("draws") == 1:
+        yield f"{place}.draws: found 1 with {place}.decode=consensus; accepted: at least 2, or decode=sampled"
     if isinstance(room, int) and isinstance(text, int) and room <= text:
         yield f"{place}.max_length: found {room} with {place}.text_tokens={text}; accepted: more, the request comes too"
     if at("condition_on_likes") is True and value_at(values, "data.history") == "none":

@@ -55,4 +55,5 @@ def start_from(model: GitModel, folder: Path) -> None:
 
 def _with_new_rows(stored: Tensor, own: Tensor) -> Tensor:
     """Stored rows of tokens and, behind them, those that only the model has: of markers, where it now writes."""
-    return torch.cat([stored, own[len(stored) :].to(stored)]) if len(stored) < len(own) else stored
+    longer = len(stored) < len(own) and stored.shape[1:] == own.shape[1:]
+    return torch.cat([stored, own[len(stored) :].to(stored)]) if longer else stored

@@ -39,20 +39,21 @@ def scored(
 ) -> dict[str, dict[str, float]]:
     """Metrics of texts and guesses, by name; `TEXTS` in `folder` holds them all, a row for each tweet.
 
-    To those of `text_metrics` come `copied_texts`: the share that are a training tweet word for word.
+    To those of `text_metrics` comes `copied_texts`, the share that are a training tweet word for word, where their
+    texts are known.
 
     Args:
         posted: N tweets with the columns of `READ`.
         written: A alternatives of N texts, of which the first is scored; none where no model writes.
         beside: guesses, N texts each.
-        train: training tweets, with `content`.
+        train: training tweets, with `content`, which may be null.
         folder: of the run.
     """
     texts = {**({"model": written[0]} if written else {}), **beside}
-    found, known = {}, set(train["content"].str.strip_chars())
-    for name, each in texts.items():
-        copied = sum(text.strip() in known for text in each) / len(each)
-        found[name] = text_metrics(each, posted["content"].to_list()) | {"copied_texts": copied}
+    found = {name: text_metrics(each, posted["content"].to_list()) for name, each in texts.items()}
+    if known := set(train["content"].drop_nulls().str.strip_chars()) - {""}:
+        for name, each in texts.items():
+            found[name]["copied_texts"] = sum(text.strip() in known for text in each) / len(each)
     if is_main():
         columns = {"written" if not place else f"written_{place + 1}": each for place, each in enumerate(written)}
         columns |= {name.replace(" ", "_"): each for name, each in beside.items()}

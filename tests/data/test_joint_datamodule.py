@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from behavesim.data.datamodule import TweetDataModule
+from behavesim.data.encode import LOOKED_AT
 from behavesim.data.encoder_fit import EncoderSettings, WriterSettings
 from behavesim.data.joint_datamodule import JointDataModule
 from behavesim.data.loader import LoaderSettings
@@ -120,3 +121,26 @@ def test_texts_are_examples_that_an_artifact_remembers(data, build):
     assert data.encoder.memory.posts["content"].null_count() == 0
     without = build(encoding=replace(ENCODING, writer=replace(WRITER, examples=0)))
     assert without.encoder.memory.posts["content"].null_count() == len(without.encoder.memory)
+
+
+@pytest.mark.parametrize("kind", [JointDataModule, TweetDataModule])
+@pytest.mark.parametrize("mode", ["none", "train", "rolling"])
+def test_what_decoding_looks_at_is_earlier_and_known(build, kind, mode):
+    encoding = replace(ENCODING, asks_likes=kind is JointDataModule, writer=replace(WRITER, looks_back=True))
+    data = build(kind=kind, encoding=encoding, history=mode)
+    columns = ("username", "date", "content")
+    everything = {"validation": ["train", "validation"], "test": ["train", "validation", "test"]}
+    for part, parts in everything.items():
+        known = {"none": [], "train": ["train"], "rolling": parts}[mode]
+        dataset, asked = data.requests(part).dataset, data.texts[part].frame(*columns)
+        posts = pl.concat([asked.clear(), *(data.texts[name].frame(*columns) for name in known)])
+        assert len(dataset) == asked.height
+        for row, (name, date, _) in enumerate(asked.iter_rows()):
+            earlier = posts.filter(pl.col("username") == name, pl.col("date") < date).sort("date", descending=True)
+            ids = [text[text >= 0].tolist() for text in dataset[row].earlier[0]]
+            texts = data.writer.read_texts([text for text in ids if text])
+            assert texts == [text.strip() for text in earlier["content"].head(LOOKED_AT)]
+
+
+def test_decoding_that_does_not_look_back_is_shown_nothing(data):
+    assert data.requests("test").dataset[0].earlier is None

@@ -108,8 +108,9 @@ def test_a_published_model_has_the_markers_as_tokens(published, sample_overrides
     likes = ["trainer.max_steps=1", "run_name=likes", "init_from=checkpoints/w"]
     train(compose("train", [*published, *likes, *sample_overrides]))  # of the same tokenizer, whose ids need rows
     assert len(words_of("checkpoints/likes")[0]) == len(words)
-    with pytest.raises(UserError, match=r"^format: found adapter, .*writes tweets with tokens of its own.*: merged$"):
-        export(compose("export", ["ckpt=checkpoints/w", "output=exported", "format=adapter"]))
+    for name in ("w", "likes"):
+        with pytest.raises(UserError, match=r"^format: found adapter, .* has tokens that .*llm has not .*: merged$"):
+            export(compose("export", [f"ckpt=checkpoints/{name}", "output=exported", "format=adapter"]))
 
 
 def test_words_that_were_trained_stay_where_tokens_come_to_them(published, sample_overrides):
@@ -248,6 +249,11 @@ def test_newer_posts_become_examples_of_later_tweets_alone(content, predict, twe
             "content",
             "task.decode=greedy task.alternatives=2",
             r"task.alternatives: found 2 with task.decode=greedy; accepted: 1, or",
+        ),
+        (
+            "content",
+            "task.decode=consensus task.draws=1",
+            r"task.draws: found 1 with .*=consensus; accepted: at",
         ),
         ("content", "task.samples=4", r"task.samples: found 4; accepted: null with task=content"),
         ("content", "task.decode=expected", r"task.decode: found expected; accepted: greedy, beam, sampled"),

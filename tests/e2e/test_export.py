@@ -145,9 +145,10 @@ def test_an_adapter_has_the_names_of_peft(here, adapted):
     assert config["base_model_name_or_path"] is None  # random weights are nobody's
 
 
-def as_published(ckpt, name, quantization="none"):
+def as_published(ckpt, name, tokenizer, quantization="none"):
     """A copy of the artifact as it would be had it been trained from published weights called `name`."""
     shutil.copytree(ckpt, "published")
+    tokenizer.save_pretrained("published/tokenizer")
     config = OmegaConf.load("published/config.yaml")
     config.model = OmegaConf.merge(config.model, {"pretrained": True, "llm": name, "quantization": quantization})
     OmegaConf.save(config, "published/config.yaml")
@@ -157,18 +158,20 @@ def as_published(ckpt, name, quantization="none"):
     return "published"
 
 
-def test_an_adapter_of_published_weights_finds_them(here, adapted, caplog):
+def test_an_adapter_of_published_weights_finds_them(here, adapted, published_tokenizer, caplog):
     caplog.set_level("INFO")
     base_of(adapted("mpt")).save_pretrained("base")
-    run(as_published(adapted("mpt"), "base"), "adapter")
+    run(as_published(adapted("mpt"), "base", published_tokenizer()), "adapter")
     assert not (here / "exported" / "vision.safetensors").exists()
     assert 'open it with transformers.AutoModelForCausalLM.from_pretrained("exported")' in caplog.messages
     llm = AutoModelForCausalLM.from_pretrained("exported")
     assert distance(logits(llm, IDS), own_logits(adapted("mpt"), IDS)) < CLOSE["mpt"]
 
 
-def test_an_adapter_is_written_where_the_published_weights_are_not_and_four_bits_are_not_merged(here, adapted):
-    published = as_published(adapted("mpt"), "mosaicml/mpt-7b", quantization="nf4")
+def test_an_adapter_is_written_where_the_published_weights_are_not_and_four_bits_are_not_merged(
+    here, adapted, published_tokenizer
+):
+    published = as_published(adapted("mpt"), "mosaicml/mpt-7b", published_tokenizer(), quantization="nf4")
     with pytest.raises(UserError, match=r"^format: found merged, .*quantization=nf4.*; accepted: adapter$"):
         run(published, "merged")
     run(published, "adapter")

@@ -55,3 +55,9 @@ def test_a_folder_that_is_no_artifact_is_one_line(here, main, sizes, sample_over
     Path("empty").mkdir()
     run = main("train", *sizes, *sample_overrides, "logger=none", f"init_from={folder}")
     assert run.code == 2 and any(said.startswith(f"error: {line}") for said in run.lines), run.err
+
+
+def test_another_width_starts_anew(here, trained, train_tiny, caplog):
+    with caplog.at_level("INFO", logger="behavesim"):
+        train_tiny(*STILL, f"init_from={trained.artifact}", "model.llm.hidden_size=24")
+    assert "anew, at least in part: " in caplog.text

@@ -1,5 +1,6 @@
 """The cache of earlier texts: what is copied, and from where."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -85,3 +86,22 @@ def test_a_row_without_earlier_texts_is_written_as_ever(family_model, model_inpu
     decoding = Decoding("greedy", copying=0.9, max_new_tokens=8)
     found = write(model, model_inputs(texts), decoding, padded([[[100, 101, 7]], [[]]]))
     assert torch.equal(found[1], write(model, model_inputs(texts), decoding)[1]) and found[0, 0, 0] == 100
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_by_default_changes_nothing(dtype):
+    logits, said, rows = torch.zeros(1, VOCAB), torch.tensor([[1]]), torch.tensor([0])
+    expected = Copying(padded([[[1, 2, END]]]), 0.5).mixed(logits, said, rows)
+    torch.set_default_dtype(dtype)
+    try:
+        assert torch.equal(Copying(padded([[[1, 2, END]]]), 0.5).mixed(logits, said, rows), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_what_was_said_counts_less_in_the_model_alone():
+    copying = Copying(padded([[[1, 2, END]]]), 0.8)
+    said, rows = torch.tensor([[2, 1]]), torch.tensor([0])
+    decoding = Decoding(repetition_penalty=1e9)
+    found = decoding.score(torch.ones(1, VOCAB), said, lambda logits: copying.mixed(logits, said, rows))
+    assert found.exp()[0, 2] == pytest.approx(0.8 + 0.2 / (2 + 4 * math.e), abs=1e-4)

@@ -70,7 +70,7 @@ class TweetDataModule(lightning.LightningDataModule):
         parts = {part: rows[positions] for part, positions in self.split.rows.items()}
         parts = with_pictures(parts, reader) if only_pictures else parts
         self.parts = parts if encoding.asks_likes else with_text(parts)
-        self._earlier: dict[str, EarlierTexts | None] = {}  # by part
+        self._earlier: dict[str, EarlierTexts] = {}  # by part
 
     @cached_property
     def encoder(self) -> TweetEncoder:
@@ -219,10 +219,10 @@ class TweetDataModule(lightning.LightningDataModule):
 
     def requests(self, part: str) -> TweetLoader:
         """Validation or test rows as requests to write, with what decoding looks at, of a model that writes."""
-        if part not in self._earlier:
+        if part not in self._earlier and self.writer.looks_back:
             asked, past = self.texts[part].frame("username", "date"), self.views(part)[0].history
             self._earlier[part] = self.writer.earlier_texts(asked, past)
-        return self._held_out(self.written[part], earlier=self._earlier[part])
+        return self._held_out(self.written[part], earlier=self._earlier.get(part))
 
     @property
     def written(self) -> dict[str, EncodedTweets]:

@@ -60,7 +60,7 @@ class JointDataModule(TweetDataModule):
 
     def val_dataloader(self) -> list[TweetLoader]:
         """Validation rows as questions, then as requests."""
-        return [super().val_dataloader(), self.requests("validation")]
+        return [super().val_dataloader(), self._held_out(self.written["validation"])]
 
     def test_dataloader(self) -> list[TweetLoader]:
         """Test rows as questions, then as requests."""

@@ -35,8 +35,8 @@ class Copying:
     def mixed(self, logits: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
         """Log-probabilities [R, V] of what follows texts [R, t] that belong to `rows` [R], of the model's logits."""
         text, place, weights = self._found(F.pad(ids, (ORDER, 0), value=BEFORE), rows)
-        total = torch.zeros(len(rows), device=ids.device).index_add(0, text, weights)
-        likely = logits.float().softmax(dim=1) * (1 - self.share * (total > 0))[:, None]
+        total = torch.zeros(len(rows), device=ids.device, dtype=torch.float32).index_add(0, text, weights)
+        likely = logits.float().softmax(dim=1) * (1 - self.share * (total > 0).float())[:, None]
         copied = text * likely.shape[1] + self.following[place]
         return likely.view(-1).index_add(0, copied, self.share * weights / total[text]).view_as(likely).log()
 
@@ -48,7 +48,7 @@ class Copying:
         text = torch.arange(len(rows), device=ids.device).repeat_interleave(count)
         place = torch.arange(len(text), device=ids.device) + (first - count.cumsum(0) + count)[text]
         agree = torch.ones_like(place, dtype=torch.bool)
-        weights = torch.full(place.shape, FACTOR, device=ids.device)
+        weights = torch.full(place.shape, FACTOR, device=ids.device, dtype=torch.float32)
         for n in range(2, ORDER + 1):
             agree = agree & (self.before[n - 1, place] == ids[text, -n])
             weights = torch.where(agree, FACTOR**n, weights)

@@ -1,8 +1,8 @@
 """How texts are decoded: greedy, by beams, or drawn; and which tokens may never stand where."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -62,31 +62,30 @@ class Decoding:
         return self.how in ("sampled", "consensus")
 
     @property
-    def looks_back(self) -> bool:
-        """Whether anything hangs on the account's earlier texts."""
-        return self.how == "consensus" or self.copying > 0
-
-    @property
     def written(self) -> int:
         """Texts that are written of each row, A."""
         return max(self.draws, self.alternatives) if self.how == "consensus" else self.alternatives
 
     @cached_property
-    def _processors(self) -> LogitsProcessorList:
+    def _warpers(self) -> LogitsProcessorList:
         found = LogitsProcessorList()
-        if self.repetition_penalty != 1:
-            found.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
         if self.drawn and self.temperature != 1:
             found.append(TemperatureLogitsWarper(self.temperature))
         if self.drawn and self.top_p < 1:
             found.append(TopPLogitsWarper(self.top_p))
         return found
 
-    def score(self, logits: Tensor, ids: Tensor) -> Tensor:
-        """Logits [R, V] to go by, of those of what is likely after texts [R, t]."""
-        logits = logits.clone()
+    def score(self, logits: Tensor, ids: Tensor, mix: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Logits [R, V] to go by, of the model's own and the ids [R, t] of the texts so far.
+
+        `mix` brings in what else may follow. It does not repeat itself as a model does: what was said counts less in
+        the model's logits alone. Temperature and `top_p` see both.
+        """
+        if self.repetition_penalty != 1:
+            logits = RepetitionPenaltyLogitsProcessor(self.repetition_penalty)(ids, logits)
+        logits = logits.clone() if mix is None else mix(logits)
         logits[:, list(self.never if ids.shape[1] else (*self.never, *self.not_first))] = float("-inf")
-        return self._processors(ids, logits)
+        return self._warpers(ids, logits)
 
 
 def write(
@@ -120,8 +119,8 @@ class _Score:
     copying: Copying | None
 
     def __call__(self, logits: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
-        likely = logits if self.copying is None else self.copying.mixed(logits, ids, rows)
-        return self.decoding.score(likely, ids)
+        mix = None if self.copying is None else partial(self.copying.mixed, ids=ids, rows=rows)
+        return self.decoding.score(logits, ids, mix)
 
 
 class _Chooser:

@@ -90,13 +90,18 @@ class ContentModule(TweetModule):
         return F.pad(ids, (0, self.decoding.max_new_tokens - ids.shape[2]), value=self.model.pad_id)
 
     def _nearest(self, ids: Tensor, earlier: Tensor | None) -> Tensor:
-        """Of the texts of each row those that have most in common with earlier ones: [B, A, T]."""
-        chosen = []
-        for row, texts in enumerate(ids.tolist()):
-            known = [text[text >= 0].tolist() for text in earlier[row]] if earlier is not None else []
-            order = by_agreement(self.read(texts), self.read([text for text in known if text]))
-            chosen.append(ids[row, order[: self.decoding.alternatives]])
-        return torch.stack(chosen)
+        """Of the texts of each row those that have most in common with earlier ones: ids [B, A, T]."""
+        known = [[]] * len(ids) if earlier is None else earlier.tolist()
+        known = [[[token for token in text if token >= 0] for text in row if text and text[0] >= 0] for row in known]
+        written, posted = (self._read_rows(each) for each in (ids.tolist(), known))
+        orders = [by_agreement(*texts)[: self.decoding.alternatives] for texts in zip(written, posted, strict=True)]
+        rows = torch.arange(len(ids), device=ids.device)[:, None]
+        return ids[rows, torch.tensor(orders, device=ids.device)]
+
+    def _read_rows(self, rows: list[list[list[int]]]) -> list[list[str]]:
+        """Texts of each row."""
+        texts = iter(self.read([ids for row in rows for ids in row]))
+        return [[next(texts) for _ in row] for row in rows]
 
     @property
     def writing(self) -> "ContentModule":
