@@ -18,6 +18,12 @@ def test_without_references_the_others_count():
     assert by_agreement(["x y", "a b c", "a b d"], []) == [1, 2, 0]
 
 
+def test_what_is_copied_does_not_count():
+    references = ["summer sale of shoes", "winter sale of hats", "winter sale of coats"]
+    # The first is one of them word for word, the second has something of each.
+    assert by_agreement(["summer sale of shoes", "winter sale of shoes"], references) == [1, 0]
+
+
 def test_a_marker_is_one_word():
     assert by_agreement(["link", "<hyperlink>"], ["see <hyperlink>"]) == [1, 0]
 

@@ -12,15 +12,19 @@ SPREAD = 12  # words by which lengths may differ before it counts for much
 
 
 def by_agreement(texts: Sequence[str], references: Sequence[str]) -> list[int]:
-    """Places of the texts, first of the one nearest to all references, or to one another where there are none.
+    """Places of the texts, first of the one nearest to the references, or to one another where there are none.
 
     Where references stand for what might have been posted, the nearest is the text of least expected distance to that:
-    minimum Bayes risk (Kumar & Byrne 2004; Eikema & Aziz 2020). Near is the F-score of common words and pairs of
-    neighbours, less where lengths differ, as in CIDEr-D (Vedantam et al. 2015). Among equals the first counts.
+    minimum Bayes risk (Kumar & Byrne 2004; Eikema & Aziz 2020). Of several references the one that a text is nearest to
+    does not count for it: it may be what was copied, or the text itself. Near is the F-score of common words and pairs
+    of neighbours, less where lengths differ, as in CIDEr-D (Vedantam et al. 2015). Among equals the first counts.
     """
     own = [_Words.of(text) for text in texts]
     others = [_Words.of(text) for text in references] or own
-    scores = [sum(one.nearness(other) for other in others) for one in own]
+    scores = []
+    for one in own:
+        found = sorted(one.nearness(other) for other in others)
+        scores.append(sum(found[:-1] or found))
     return sorted(range(len(texts)), key=lambda place: -scores[place])
 
 
