@@ -229,7 +229,7 @@ def test_workers_give_the_same_batches(build, data):
 
 def test_a_model_runs_on_a_real_batch(data, tiny_model):
     task = OmegaConf.load(CONF / "task" / "behaviour.yaml")
-    facts = data_facts({"task": task}, data.encoder, LikesBins.fit(data.train_likes, 12))
+    facts = data_facts({"model": {}, "task": task}, data.encoder, LikesBins.fit(data.train_likes, 12))
     model = tiny_model(facts=facts)
     assert facts.history == (2, len(TOKEN_NAMES))
     batch = next(iter(data.train_dataloader()))
