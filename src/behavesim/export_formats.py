@@ -80,8 +80,7 @@ def check_format(stored: Stored, name: str) -> None:
     """
     if name == "adapter" and not stored.part("lora"):
         raise UserError(f"format: found adapter, and {stored.folder} was trained without LoRA; accepted: merged")
-    tokenizer = read_fitted(stored.folder).tokenizer
-    if name == "adapter" and stored.base is not None and new_markers(stored.model, tokenizer):
+    if name == "adapter" and stored.base is not None and _has_new_tokens(stored):
         raise UserError(
             f"format: found adapter, and {stored.folder} has tokens that {stored.base} has not ({', '.join(MARKERS)}), "
             "which an adapter does not hold; accepted: merged"
@@ -91,6 +90,10 @@ def check_format(stored: Stored, name: str) -> None:
             f"format: found merged, and {stored.folder} keeps its language model in four bits (model.quantization="
             f"{stored.model['quantization']}), which LoRA cannot be folded into without loss; accepted: adapter"
         )
+
+
+def _has_new_tokens(stored: Stored) -> bool:
+    return bool(new_markers(stored.model, read_fitted(stored.folder).tokenizer))
 
 
 def merged_artifact(stored: Stored) -> Artifact:
